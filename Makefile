@@ -1,0 +1,71 @@
+# Headrace: every command a contributor needs. `make help` lists them.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+MEMBERS := $(wildcard packages/*) $(wildcard services/*)
+STAMP := $(VENV)/.installed
+LOCKED := requirements/dev.txt
+export UV_LINK_MODE ?= hardlink
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: install
+install: $(STAMP) ## Make .venv with everything pinned, members editable, bytecode compiled
+
+$(STAMP): $(LOCKED) requirements/uv.txt pyproject.toml $(MEMBERS:%=%/pyproject.toml)
+	@$(PYTHON) scripts/preflight.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r $(LOCKED)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(MEMBERS:%=-e %)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -q -j 0 $(VENV)/lib packages services >/dev/null || true
+	@touch $@
+
+.PHONY: lock
+lock: ## Resolve the pins anew into requirements/*.txt
+	@PYTHON=$(PYTHON) scripts/lock
+
+.PHONY: demo
+demo: install ## Crawl a generated site durably on embedded real stores
+	@$(BIN)/headrace-local demo
+
+.PHONY: up
+up: install ## Run the whole system on embedded real stores in the foreground
+	@$(BIN)/headrace-local up
+
+.PHONY: test
+test: install ## Run the tests that need no container
+	@$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: install ## Format check, lint, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: install ## Format the code and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: types
+types: install ## mypy --strict on every package
+	@$(BIN)/mypy $(MEMBERS:%=%/src)
+
+.PHONY: check
+check: lint types ## Everything CI checks before the slow suites
+	@$(BIN)/python scripts/coverage_per_member.py
+
+.PHONY: bench
+bench: install ## Run the benchmarks
+	@$(BIN)/python -m benchmarks.drain
+
+.PHONY: clean
+clean: ## Remove what make made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache htmlcov .coverage* .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,81 @@
+"""What workers say about themselves: the lease document of a child and the heartbeat of a service."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ExitRecord(BaseModel):
+    """How a worker child ended."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    """`graceful`, `signal`, `code`, `killed` (by its supervisor) or `lease` (it went silent)."""
+    code: int | None = None
+    signal: int | None = None
+    peak_rss_bytes: int | None = None
+
+
+class Incarnation(BaseModel):
+    """One start of one worker child; its id is never used again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    service: str
+    host: str
+    pid: int | None = None
+    pool: str
+    types: tuple[str, ...] = ()
+    slots: int = 0
+    version: str = ""
+    started_at: datetime
+    lease_until: datetime
+    dead_at: datetime | None = None
+    exit: ExitRecord | None = None
+    running: tuple[str, ...] | None = None
+    """The ids whose execution had started when it died; None when nobody could say (its host was lost)."""
+    culprit: str | None = None
+
+
+class RunningJob(BaseModel):
+    """A job in a heartbeat."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    attempt: int
+    seconds: float
+
+
+class ChildBeat(BaseModel):
+    """One child in a heartbeat."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    incarnation: str
+    pid: int
+    pool: str
+    slots: int
+    busy: int
+    rss_bytes: int
+    cpu_seconds: float
+    running: tuple[RunningJob, ...] = ()
+
+
+class Heartbeat(BaseModel):
+    """What one worker service says every `JOB_WORKER_HEARTBEAT_SECONDS`; kept in Redis, a hint only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    service: str
+    host: str
+    pid: int
+    version: str
+    at: datetime
+    slots: int
+    busy: int
+    children: tuple[ChildBeat, ...] = ()

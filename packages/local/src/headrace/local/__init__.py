@@ -1,0 +1,1 @@
+"""Headrace on embedded real stores, in one command."""

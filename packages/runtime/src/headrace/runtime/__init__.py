@@ -1,0 +1,1 @@
+"""Redis queue, MongoDB store and the process and web parts that the services share."""

@@ -1,0 +1,1 @@
+"""Brings Redis and MongoDB back together after any fault."""

@@ -1,0 +1,1 @@
+"""Admits jobs over HTTP: priority, bound, durability."""

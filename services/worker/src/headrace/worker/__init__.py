@@ -1,0 +1,1 @@
+"""Runs jobs: supervisor, children, executors."""

@@ -1,0 +1,78 @@
+"""Turn the server's problem documents into the exceptions of `headrace.contracts.errors`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from headrace.contracts.errors import API_ERRORS, ApiError, FieldError
+
+_BY_CODE = {error.code: error for error in API_ERRORS}
+
+
+def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
+    """The exception that an answer of 400 and above stands for.
+
+    A code this client does not know, or an answer that is no problem document (a proxy's page), gives an `ApiError`
+    whose text names the status.
+    """
+    retry_after_seconds = retry_after(headers.get("Retry-After"))
+    problem = _parse(body)
+    if problem is None:
+        return ApiError(
+            f"the server answered {status} without a problem document", retry_after_seconds=retry_after_seconds
+        )
+    code = str(problem.get("type", "")).rsplit("/", 1)[-1]
+    detail = str(problem.get("detail") or problem.get("title") or "")
+    kind = _BY_CODE.get(code)
+    if kind is None:
+        return ApiError(f"{status} {code}: {detail}", retry_after_seconds=retry_after_seconds)
+    job_id = problem.get("id")
+    return kind(
+        detail,
+        errors=_field_errors(problem.get("errors")),
+        retry_after_seconds=retry_after_seconds,
+        job_id=job_id if isinstance(job_id, str) else None,
+        allow=[name.strip() for name in headers.get("Allow", "").split(",") if name.strip()],
+    )
+
+
+def retry_after(value: str | None) -> float | None:
+    """A `Retry-After` header in seconds from now, from either of its forms; None when absent or unreadable."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if seconds == seconds else None  # noqa: PLR0124 -- NaN is a float too
+
+
+def _parse(body: bytes) -> dict[str, Any] | None:
+    try:
+        problem = json.loads(body)
+    except ValueError:
+        return None
+    return problem if isinstance(problem, dict) and "type" in problem else None
+
+
+def _field_errors(found: Any) -> list[FieldError]:
+    if not isinstance(found, list):
+        return []
+    return [
+        FieldError(
+            pointer=str(entry.get("pointer", "")),
+            code=str(entry.get("code", "")),
+            detail=str(entry.get("detail", "")),
+            location=str(entry.get("in", "body")),
+        )
+        for entry in found
+        if isinstance(entry, dict)
+    ]

@@ -1,0 +1,92 @@
+"""The open database: one handle per process, the collections by name, and the indexes with the query each serves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from headrace.contracts.config import JobConfig
+from headrace.runtime.store import mongo_driver
+from headrace.runtime.store.faults import reading, writing
+
+PENDING = {"state": {"$in": ["queued", "processing"]}}
+
+JOB_INDEXES = (
+    # Claims straight from MongoDB, rebuilds, counts per pool and state: (pool, state) in claim order. It holds pending
+    # jobs only, so it stays small however much history is kept.
+    IndexModel(
+        [("pool", ASCENDING), ("state", ASCENDING), ("score", ASCENDING)],
+        name="pending_in_claim_order",
+        partialFilterExpression=PENDING,
+    ),
+    # Own-jobs audit and orphans: what an incarnation holds.
+    IndexModel([("owner", ASCENDING)], name="held_by", partialFilterExpression={"owner": {"$exists": True}}),
+    # Reconcile: what changed in the last two minutes.
+    IndexModel([("updated_at", ASCENDING)], name="changed"),
+    # Lists, newest first (ids are ordered by time), by state and by type.
+    IndexModel([("state", ASCENDING), ("_id", DESCENDING)], name="by_state"),
+    IndexModel([("type", ASCENDING), ("_id", DESCENDING)], name="by_type"),
+    # One job per idempotency key in its scope, as long as the document lives.
+    IndexModel(
+        [("idempotency.scope", ASCENDING), ("idempotency.key", ASCENDING)],
+        name="idempotency",
+        unique=True,
+        partialFilterExpression={"idempotency.key": {"$exists": True}},
+    ),
+    # One pending job per unique key; the key is free again with the terminal update itself.
+    IndexModel(
+        [("tenant", ASCENDING), ("type", ASCENDING), ("unique_key", ASCENDING)],
+        name="unique_key",
+        unique=True,
+        partialFilterExpression={**PENDING, "unique_key": {"$exists": True}},
+    ),
+    # Jobs that must start by a time.
+    IndexModel(
+        [("expires_at", ASCENDING)],
+        name="must_start_by",
+        partialFilterExpression={"state": "queued", "expires_at": {"$exists": True}},
+    ),
+    # Stored while Redis was away.
+    IndexModel([("pool", ASCENDING)], name="not_indexed", partialFilterExpression={"indexed": False}),
+    # Retention. Only terminal updates set the field.
+    IndexModel([("expire_at", ASCENDING)], name="retention", expireAfterSeconds=0),
+)
+WORKER_INDEXES = (
+    # Liveness: who is not dead, by lease.
+    IndexModel([("dead_at", ASCENDING), ("lease_until", ASCENDING)], name="by_lease"),
+)
+
+
+class Database:
+    """A lazily connecting handle on the collections. One per process and event loop."""
+
+    def __init__(self, config: JobConfig, *, appname: str, max_pool_size: int = 20) -> None:
+        self._client = mongo_driver.connect(
+            config.mongo_url.get_secret_value(), appname=appname, max_pool_size=max_pool_size
+        )
+        self.handle: Any = mongo_driver.database(self._client, config.mongo_database)
+        self.jobs: Any = self.handle["jobs"]
+        self.workers: Any = self.handle["workers"]
+        self.leases: Any = self.handle["leases"]
+        self.pools: Any = self.handle["pools"]
+        self.job_types: Any = self.handle["job_types"]
+
+    async def ping(self) -> None:
+        """Ask the primary for a sign of life.
+
+        Raises:
+            StoreUnavailableError: There is none.
+        """
+        with reading("ping", seconds=1.5):
+            await self.handle.command("ping")
+
+    async def ensure_indexes(self) -> None:
+        """Create what is missing; cheap and safe when everything is there, and with many callers at once."""
+        with writing("indexes", seconds=60):
+            await self.jobs.create_indexes(list(JOB_INDEXES))
+            await self.workers.create_indexes(list(WORKER_INDEXES))
+
+    def close(self) -> None:
+        """Close the connections."""
+        mongo_driver.close(self._client)

@@ -1,0 +1,59 @@
+"""The one file that knows the driver: Motor over PyMongo.
+
+Everything else gets a database handle and uses collection methods that Motor and PyMongo's own asyncio client share,
+so that a change of driver is a change of this file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
+
+SERVER_SELECTION_MS = 1500
+"""How long a call looks for a primary. Below two seconds, so that a submission is refused in time."""
+
+AwareDocument: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
+
+
+def connect(url: str, *, appname: str, max_pool_size: int = 20) -> Any:
+    """A client; nothing is opened before the first call.
+
+    Args:
+        url: A MongoDB URL. Its own options win over the ones given here.
+        appname: Shown in the server's logs and usable to aim a failpoint at one component.
+        max_pool_size: Connections at most. The driver's threads bound what is used at once.
+
+    Returns:
+        The driver's client, bound to the running event loop at its first call.
+    """
+    return AsyncIOMotorClient(
+        url,
+        appname=appname,
+        maxPoolSize=max_pool_size,
+        serverSelectionTimeoutMS=SERVER_SELECTION_MS,
+        connectTimeoutMS=1500,
+        socketTimeoutMS=20_000,
+        retryWrites=True,
+        retryReads=True,
+    )
+
+
+def database(client: Any, name: str) -> Any:
+    """The database, every operation on it majority-durable and read from what a majority has."""
+    return client.get_database(
+        name,
+        codec_options=AwareDocument,
+        read_preference=ReadPreference.PRIMARY,
+        write_concern=WriteConcern(w="majority"),
+        read_concern=ReadConcern("majority"),
+    )
+
+
+def close(client: Any) -> None:
+    """Close every connection of the client."""
+    client.close()

@@ -1,0 +1,201 @@
+"""Reads for people and for recovery's comparisons. Nothing here writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from headrace.contracts.errors import NotFoundError
+from headrace.contracts.job import Job
+from headrace.contracts.states import TERMINAL, JobState
+from headrace.runtime.store.database import Database
+from headrace.runtime.store.documents import to_job, to_milliseconds
+from headrace.runtime.store.faults import reading
+from headrace.runtime.store.state_claim import PLACE_FIELDS, to_place
+from headrace.runtime.store.values import Place
+
+PENDING_STATES = [state.value for state in JobState if state not in TERMINAL]
+_WITHOUT_BODIES = {"payload": 0, "result": 0, "checkpoint": 0, "log": 0, "errors": 0}
+
+
+@dataclass(frozen=True)
+class JobQuery:
+    """What to list. `before_id` is the cursor: ids are ordered by time, and lists go newest first."""
+
+    states: Sequence[JobState] = ()
+    type: str | None = None
+    pool: str | None = None
+    priority: int | None = None
+    tag: tuple[str, str] | None = None
+    tenant: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    before_id: str | None = None
+    limit: int = 50
+
+
+class Reads:
+    """Reads of jobs, from a majority."""
+
+    def __init__(self, database: Database) -> None:
+        self._jobs: Any = database.jobs
+        self._pools: Any = database.pools
+
+    async def job(self, job_id: str, *, tenant: str | None = None) -> Job:
+        """One job, whole.
+
+        Raises:
+            NotFoundError: There is no such job, or not for this tenant.
+        """
+        scope = {"_id": job_id} | ({"tenant": tenant} if tenant is not None else {})
+        with reading("job"):
+            document = await self._jobs.find_one(scope)
+        if document is None:
+            raise NotFoundError("there is no such job")
+        return to_job(document)
+
+    async def jobs(self, query: JobQuery) -> list[Job]:
+        """A page of jobs, newest first, without payload, result, checkpoint and log."""
+        with reading("jobs"):
+            cursor = self._jobs.find(_filter_of(query), _WITHOUT_BODIES).sort("_id", -1).limit(query.limit)
+            return [to_job(document) async for document in cursor]
+
+    async def count_pending(self, pool: str, *, cap: int) -> int:
+        """How many jobs of the pool are not over, counted up to `cap`."""
+        with reading("pending jobs", seconds=2):
+            return int(
+                await self._jobs.count_documents({"pool": pool, "state": {"$in": PENDING_STATES}}, limit=max(1, cap))
+            )
+
+    async def counts_by_state(self, *, cap: int = 10_000) -> dict[str, int]:
+        """Jobs per state, each counted up to `cap`."""
+        counts = {}
+        for state in JobState:
+            with reading("counts"):
+                counts[state.value] = int(await self._jobs.count_documents({"state": state.value}, limit=cap))
+        return counts
+
+    async def pending_places(
+        self, pool: str, *, after_score: int = -1, after_id: str = "", limit: int = 5000
+    ) -> list[Place]:
+        """A page of the waiting jobs of a pool in claim order, from after the given place."""
+        with reading("waiting jobs", seconds=30):
+            cursor = self._jobs.aggregate(
+                [
+                    {
+                        "$match": {
+                            "pool": pool,
+                            "state": JobState.QUEUED.value,
+                            "$or": [
+                                {"score": {"$gt": after_score}},
+                                {"score": after_score, "_id": {"$gt": after_id}},
+                            ],
+                        }
+                    },
+                    {"$sort": {"score": 1, "_id": 1}},
+                    {"$limit": limit},
+                    _PLACE_PROJECTION,
+                ]
+            )
+            return [to_place(document["_id"], document) async for document in cursor]
+
+    async def processing_ids(self, pool: str) -> AsyncIterator[tuple[str, int, str]]:
+        """The running jobs of a pool: id, claim time in milliseconds, claim token."""
+        with reading("running jobs", seconds=30):
+            cursor = self._jobs.find(
+                {"pool": pool, "state": JobState.PROCESSING.value}, {"claimed_at": 1, "claim_token": 1}
+            )
+            async for document in cursor:
+                yield document["_id"], to_milliseconds(document["claimed_at"]), document.get("claim_token") or ""
+
+    async def changed(self, *, within_seconds: float, limit: int = 20_000) -> list[tuple[str, Place]]:
+        """Jobs whose state changed lately: (pool, place), oldest change first."""
+        with reading("changed jobs", seconds=30):
+            cursor = self._jobs.aggregate(
+                [
+                    {
+                        "$match": {
+                            "$expr": {"$gt": ["$updated_at", {"$subtract": ["$$NOW", int(within_seconds * 1000)]}]}
+                        }
+                    },
+                    {"$sort": {"updated_at": 1}},
+                    {"$limit": limit},
+                    {"$project": {"pool": 1, **_PLACE_PROJECTION["$project"]}},
+                ]
+            )
+            return [(document["pool"], to_place(document["_id"], document)) async for document in cursor]
+
+    async def expired_ids(self, *, limit: int = 1000) -> list[tuple[str, str]]:
+        """Queued jobs that had to start by a time that is over: (pool, id)."""
+        with reading("expired jobs"):
+            cursor = self._jobs.find(
+                {
+                    "state": JobState.QUEUED.value,
+                    "expires_at": {"$exists": True},
+                    "$expr": {"$lte": ["$expires_at", "$$NOW"]},
+                },
+                {"pool": 1},
+            ).limit(limit)
+            return [(document["pool"], document["_id"]) async for document in cursor]
+
+    async def unindexed(self, pool: str, *, limit: int = 5000) -> list[str]:
+        """Stored jobs of a pool that have not reached Redis."""
+        with reading("unindexed jobs"):
+            cursor = self._jobs.find({"pool": pool, "indexed": False}, {"_id": 1}).limit(limit)
+            return [document["_id"] async for document in cursor]
+
+    async def paused(self) -> dict[str, str]:
+        """Paused pools and why."""
+        with reading("pools"):
+            return {
+                document["_id"]: document.get("paused_reason") or ""
+                async for document in self._pools.find({"paused": True})
+            }
+
+    async def pool_names(self) -> list[str]:
+        """Every pool that has a pending job or settings of its own."""
+        with reading("pools"):
+            used = await self._jobs.distinct("pool", {"state": {"$in": PENDING_STATES}})
+            kept = [document["_id"] async for document in self._pools.find({}, {"_id": 1})]
+        return sorted({*used, *kept})
+
+
+_PLACE_PROJECTION = {
+    "$project": {
+        **PLACE_FIELDS,
+        "due": {"$lte": ["$run_at", "$$NOW"]},
+        "expired": {"$lte": [{"$ifNull": ["$expires_at", {"$add": ["$$NOW", 1]}]}, "$$NOW"]},
+    }
+}
+
+
+def _filter_of(query: JobQuery) -> dict[str, Any]:
+    filter_: dict[str, Any] = {}
+    if query.states:
+        filter_["state"] = {"$in": [state.value for state in query.states]}
+    for name in ("type", "pool", "priority", "tenant"):
+        value = getattr(query, name)
+        if value is not None:
+            filter_[name] = value
+    if query.tag is not None:
+        name, value = query.tag
+        # $getField keeps a dot or a dollar sign in a tag's name from acting as a path.
+        field = {"$getField": {"field": {"$literal": name}, "input": "$tags"}}
+        filter_["$expr"] = {"$eq": [field, {"$literal": value}]}
+    created: dict[str, Any] = {}
+    if query.created_after is not None:
+        created["$gt"] = query.created_after
+    if query.created_before is not None:
+        created["$lt"] = query.created_before
+    if created:
+        filter_["created_at"] = created
+    if query.before_id is not None:
+        filter_["_id"] = {"$lt": query.before_id}
+    return filter_
+
+
+ID_PATTERN = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+"""What an id of ours looks like; anything else names no job and need not be asked for."""

@@ -1,0 +1,147 @@
+"""The filters and pipelines of every state change, built in one place.
+
+One guarded filter serves everything an attempt may write: `{_id, state: processing, attempt, owner}`. Every way out of
+`processing` goes through `leave`, which clears owner and token, writes the log entry in the same update, and gives a
+terminal document its expiry. Times are the server's (`$$NOW`). Values of users and workers go through `$literal`.
+
+A log entry names whose attempt it concerns (`owner`) and who wrote it (`by`): a worker recognises its own earlier
+write by the second, never by the first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace.contracts.job import JobError
+from headrace.contracts.states import JobState, Reason
+
+Document = dict[str, Any]
+Pipeline = list[Document]
+
+CANCELLED = Reason.CANCELLED
+LOG_LIMIT = 200
+ERRORS_KEPT = 10
+DAY_MS = 86_400_000
+
+
+def guarded(job_id: str, attempt: int, owner: str | None) -> Document:
+    """The filter of every write that an attempt is entitled to."""
+    return {"_id": job_id, "state": JobState.PROCESSING.value, "attempt": attempt, "owner": owner}
+
+
+def literal(value: Any) -> Document:
+    """A value that no operator or field path can hide in."""
+    return {"$literal": value}
+
+
+def not_cancelled() -> Document:
+    """Filter part: nobody has asked for a cancel."""
+    return {"cancel_requested_at": None}
+
+
+def log_entry(to: JobState, reason: Reason, *, by: str, attempt: Any = "$attempt", owner: Any = "$owner") -> Document:
+    """The expressions of one log entry; numbered from what is there, so the log cannot have a gap."""
+    return {
+        "seq": {"$add": [{"$size": "$log"}, "$log_dropped"]},
+        "from": "$state",
+        "to": to.value,
+        "attempt": attempt,
+        "owner": {"$ifNull": [owner, None]},
+        "by": literal(by),
+        "at": "$$NOW",
+        "reason": reason.value,
+    }
+
+
+def _log_with(entry: Document) -> Document:
+    """The `$set` fields that append an entry and keep the log bounded."""
+    return {
+        "log": {"$slice": [{"$concatArrays": ["$log", [entry]]}, -LOG_LIMIT]},
+        "log_dropped": {
+            "$add": ["$log_dropped", {"$max": [0, {"$subtract": [{"$add": [{"$size": "$log"}, 1]}, LOG_LIMIT]}]}]
+        },
+        "updated_at": "$$NOW",
+    }
+
+
+def claim(*, token: str, owner: str) -> Pipeline:
+    """`queued` → `processing`: the only update that raises the attempt."""
+    entry = log_entry(
+        JobState.PROCESSING, Reason.CLAIMED, by=owner, attempt={"$add": ["$attempt", 1]}, owner=literal(owner)
+    )
+    return [
+        {
+            "$set": {
+                "state": JobState.PROCESSING.value,
+                "attempt": {"$add": ["$attempt", 1]},
+                "owner": literal(owner),
+                "claim_token": literal(token),
+                "claimed_at": "$$NOW",
+                "started_at": "$$REMOVE",
+                "indexed": True,
+                **_log_with(entry),
+            }
+        }
+    ]
+
+
+def terminal(to: JobState, *, keep_days: float) -> Document:
+    """The `$set` fields that every entry into a terminal state has."""
+    fields: Document = {"finished_at": "$$NOW"}
+    if keep_days > 0:
+        fields["expire_at"] = {"$add": ["$$NOW", int(keep_days * DAY_MS)]}
+    if to is JobState.CANCELLED:
+        fields["cancel_requested_at"] = {"$ifNull": ["$cancel_requested_at", "$$NOW"]}
+    return fields
+
+
+def leave(
+    to: JobState,
+    reason: Reason,
+    *,
+    by: str,
+    keep_days: float = 0,
+    delay_ms: int | None = None,
+    extra: Document | None = None,
+) -> Pipeline:
+    """`processing` or `queued` → `to`.
+
+    Args:
+        to: The state it enters.
+        reason: Written in the log.
+        by: Who writes it: an incarnation, or a service's name.
+        keep_days: For a terminal state, how long the document is kept; 0 = for ever.
+        delay_ms: For `queued`, when it is due again, from the server's now; None leaves `run_at` as it is.
+        extra: More `$set` expressions.
+    """
+    fields: Document = {
+        "state": to.value,
+        "owner": "$$REMOVE",
+        "claim_token": "$$REMOVE",
+        **_log_with(log_entry(to, reason, by=by)),
+    }
+    if to.is_terminal:
+        fields |= terminal(to, keep_days=keep_days)
+    if delay_ms is not None:
+        fields["run_at"] = {"$add": ["$$NOW", delay_ms]}
+    return [{"$set": fields | (extra or {})}]
+
+
+def started(milliseconds_ago: int | None) -> Document:
+    """The `$set` field that fixes when the attempt began to run, once."""
+    if milliseconds_ago is None:
+        return {}
+    return {"started_at": {"$ifNull": ["$started_at", {"$subtract": ["$$NOW", max(0, milliseconds_ago)]}]}}
+
+
+def with_error(error: JobError | None) -> Document:
+    """The `$set` fields that record a failure; the last ten are kept."""
+    if error is None:
+        return {}
+    value: Document = {
+        "type": literal(error.type),
+        "message": literal(error.message),
+        "fingerprint": literal(error.fingerprint),
+        "at": "$$NOW",
+    }
+    return {"error": value, "errors": {"$slice": [{"$concatArrays": ["$errors", [value]]}, -ERRORS_KEPT]}}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Self
 
 from headrace.contracts.errors import HeadraceError
 from headrace.local import ports
+from headrace.local.folders import Folder
 from headrace.local.spawn import spawn
 
 _PORT_TRIES = 5
@@ -37,8 +36,8 @@ class EmbeddedServer(ABC):
     name = "server"
 
     def __init__(self, *, folder: Path | None = None, port: int | None = None) -> None:
-        self._temporary = folder is None
-        self.folder = Path(tempfile.mkdtemp(prefix=f"headrace-{self.name}-")) if folder is None else folder.absolute()
+        self._folder = Folder(folder, purpose=self.name)
+        self.folder = self._folder.path
         self._given_port = port
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
@@ -86,7 +85,6 @@ class EmbeddedServer(ABC):
         """
         if self.running:
             return
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for attempt in range(1, _PORT_TRIES + 1):
             if self._port is None:
                 self._port = ports.free_port()
@@ -162,11 +160,11 @@ class EmbeddedServer(ABC):
 
     def close(self) -> None:
         """Stop it. With a temporary folder nothing is worth an orderly end: it is killed and the folder removed."""
-        if not self._temporary:
+        if self._folder.temporary:
+            self.kill()
+        else:
             self.stop()
-            return
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._folder.close()
 
     def __enter__(self) -> Self:
         try:

@@ -1,0 +1,1 @@
+"""What the four HTTP applications share: routes, access, problem documents, OpenAPI, probes and metrics."""

@@ -1,0 +1,151 @@
+"""Who is asking, and what they may do: bearer tokens with scopes, kept as digests in a TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Self
+
+from aiohttp import hdrs, web
+
+from headrace.contracts.errors import ConfigError, ForbiddenError, UnauthorizedError
+
+MAX_TOKEN_CHARACTERS = 512
+"""A longer token is wrong without being hashed."""
+
+_HASH = re.compile(r"sha256:[0-9a-f]{64}")
+_SCHEME = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
+
+
+class Scope(StrEnum):
+    """What a token may do."""
+
+    SUBMIT = "submit"
+    READ = "read"
+    OPERATE = "operate"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class Token:
+    """A caller. With a tenant, only that tenant's jobs exist for it."""
+
+    name: str
+    scopes: frozenset[Scope]
+    tenant: str | None = None
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether the token has the scope; admin has all."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+
+TOKEN: Final = web.RequestKey("TOKEN", Token)
+"""The caller of a request, on every route that has a scope."""
+
+LOCAL_ADMIN: Final = Token(name="local", scopes=frozenset({Scope.ADMIN}))
+"""The caller where no tokens are configured; such a service listens on loopback only."""
+
+
+def hash_token(text: str) -> str:
+    """The digest that the tokens file carries: `sha256:` and 64 hex digits.
+
+    Tokens are long and random, so a plain digest is enough: there is nothing to guess.
+    """
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class TokenTable:
+    """The tokens of one file."""
+
+    def __init__(self, by_hash: Mapping[str, Token]) -> None:
+        self._by_hash = dict(by_hash)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the file: one TOML table per token with `hash`, `scopes` and perhaps `tenant`.
+
+        Raises:
+            ConfigError: The file cannot be read or breaks a rule; the message names the table, never a digest.
+        """
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"JOB_API_TOKENS_FILE cannot be read: {error.strerror}") from None
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            where = str(error).rpartition(" (at ")[2].rstrip(")") if isinstance(error, tomllib.TOMLDecodeError) else ""
+            raise ConfigError(f"JOB_API_TOKENS_FILE is not TOML{': error at ' + where if where else ''}") from None
+        if not tables:
+            raise ConfigError("JOB_API_TOKENS_FILE holds no token; 'headrace token new NAME' prints one")
+        by_hash: dict[str, Token] = {}
+        for name, table in tables.items():
+            digest, token = _read(name, table)
+            if digest in by_hash:
+                raise ConfigError(f"JOB_API_TOKENS_FILE: [{name}] has the hash of [{by_hash[digest].name}]")
+            by_hash[digest] = token
+        return cls(by_hash)
+
+    def find(self, text: str) -> Token | None:
+        """The token with this text. Takes the same time whichever it is, and whether there is one."""
+        if len(text) > MAX_TOKEN_CHARACTERS:
+            return None
+        digest = hash_token(text)
+        found = None
+        for known, token in self._by_hash.items():
+            if hmac.compare_digest(known, digest):
+                found = token
+        return found
+
+
+TOKENS: Final = web.AppKey("TOKENS", TokenTable)
+"""The application's tokens; absent where none are configured."""
+
+
+def authorize(request: web.Request, scope: Scope) -> Token:
+    """The caller of the request, who has the scope.
+
+    Raises:
+        UnauthorizedError: No token, or one that is not known.
+        ForbiddenError: The token lacks the scope.
+    """
+    token = _caller(request)
+    if not token.allows(scope):
+        raise ForbiddenError(f"the token lacks the scope {scope}")
+    return token
+
+
+def _caller(request: web.Request) -> Token:
+    table = request.app.get(TOKENS)
+    if table is None:
+        return LOCAL_ADMIN
+    headers = request.headers.getall(hdrs.AUTHORIZATION, [])
+    if not headers:
+        raise UnauthorizedError("send a token as 'Authorization: Bearer TOKEN'")
+    match = _SCHEME.fullmatch(headers[0].strip()) if len(headers) == 1 else None
+    token = table.find(match[1]) if match else None
+    if token is None:
+        raise UnauthorizedError("this token is not known")
+    return token
+
+
+def _read(name: str, table: Any) -> tuple[str, Token]:
+    where = f"JOB_API_TOKENS_FILE: [{name}]"
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} must be a table with hash and scopes")
+    unknown = sorted(set(table) - {"hash", "scopes", "tenant"})
+    if unknown:
+        raise ConfigError(f"{where} {unknown[0]} is not a field; known are hash, scopes and tenant")
+    digest, scopes, tenant = table.get("hash"), table.get("scopes"), table.get("tenant")
+    if not isinstance(digest, str) or not _HASH.fullmatch(digest):
+        raise ConfigError(f"{where} hash must be 'sha256:' and 64 hex digits, as 'headrace token new' prints it")
+    known = [scope.value for scope in Scope]
+    if not isinstance(scopes, list) or not scopes or any(scope not in known for scope in scopes):
+        raise ConfigError(f"{where} scopes must be a list of {', '.join(known)}")
+    if tenant is not None and (not isinstance(tenant, str) or not 1 <= len(tenant) <= 100):
+        raise ConfigError(f"{where} tenant must be a text of 1 to 100 characters")
+    return digest, Token(name=name, scopes=frozenset(map(Scope, scopes)), tenant=tenant)

@@ -1,0 +1,88 @@
+"""What happens around every request: its id, its one log line, its metrics, and errors as problem documents."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Final
+
+import structlog
+from aiohttp import hdrs, web
+
+from headrace.contracts.errors import ApiError
+from headrace.runtime.web import problems
+from headrace.runtime.web.metrics import REQUEST_METRICS
+from headrace.runtime.web.routes import Handler
+
+REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
+"""The name of a request in logs and in `X-Request-Id`; made here, so a client cannot forge another's."""
+
+HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    hdrs.CACHE_CONTROL: "no-store",
+}
+"""On every answer that does not say otherwise."""
+
+log = structlog.get_logger(__name__)
+
+
+@web.middleware
+async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Run the handler and answer whatever it raises."""
+    request[REQUEST_ID] = secrets.token_hex(8)
+    began = time.perf_counter()
+    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+        try:
+            response = await _answer(request, handler)
+        except web.HTTPException as redirect:
+            _done(request, redirect.status, began)
+            raise
+        _done(request, response.status, began)
+        return response
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ApiError as error:
+        if _has_begun(request):
+            raise ConnectionResetError("the answer had begun") from error
+        if error.status == 500:
+            log.exception("http.failed", error=type(error).__name__)
+        return problems.problem_response(error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return problems.of_http_exception(error)
+    except ConnectionError:
+        raise  # the client went away
+    except Exception as error:
+        log.exception("http.failed", error=type(error).__name__)
+        if _has_begun(request):
+            # Half an answer cannot be turned into a problem: cut it off, so that it is not taken for a whole one.
+            raise ConnectionResetError("the answer had begun") from error
+        return problems.problem_response(ApiError("something failed here; the log tells it under this X-Request-Id"))
+
+
+def _has_begun(request: web.Request) -> bool:
+    return request.writer.output_size > 0
+
+
+def _done(request: web.Request, status: int, began: float) -> None:
+    request.app[REQUEST_METRICS].observe(request, status, began)
+    log.debug(
+        "http.request",
+        method=request.method,
+        path=request.path,
+        status=status,
+        duration_ms=round((time.perf_counter() - began) * 1000, 1),
+    )
+
+
+async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Signal handler: a middleware would be too late for streams, whose headers are sent inside the handler."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers[hdrs.SERVER] = "headrace"
+    if REQUEST_ID in request:
+        response.headers["X-Request-Id"] = request[REQUEST_ID]

@@ -23,7 +23,7 @@ SECRET_NAMES = ("JOB_REDIS_URL", "JOB_MONGO_URL")
 class JobConfig(BaseModel):
     """Everything that can be set. Immutable; `load_config` builds it from an environment with readable errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # The six of the original specification.
     max_workers: int = Field(default=10, ge=1, le=10_000)
@@ -44,8 +44,9 @@ class JobConfig(BaseModel):
     shed_shares: dict[str, int] = {"high": 100, "medium": 100, "low": 100}
     pools_file: Path | None = None
     payload_limit_bytes: int = Field(default=262_144, ge=1024, le=4_194_304)
-    retention_days: float = Field(default=30, ge=0)
-    dead_retention_days: float = Field(default=0, ge=0)
+    # A century at most: an end beyond the year 9999 is a date that nobody can read back.
+    retention_days: float = Field(default=30, ge=0, le=36_500)
+    dead_retention_days: float = Field(default=0, ge=0, le=36_500)
     shutdown_grace_seconds: float = Field(default=30, ge=0)
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)

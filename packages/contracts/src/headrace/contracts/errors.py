@@ -214,7 +214,7 @@ class JobFailure(HeadraceError):  # noqa: N818  -- a family, not an error of our
     """What an executor may raise to steer what happens after its failure."""
 
 
-class Retry(JobFailure):  # noqa: N818  -- the documented name
+class Retry(JobFailure):
     """Run the job again later; counts as one failure.
 
     Args:

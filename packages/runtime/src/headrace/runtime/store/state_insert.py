@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+import structlog
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from headrace.contracts.errors import OutcomeUnknownError
+from headrace.contracts.errors import OutcomeUnknownError, StoreUnavailableError
 from headrace.contracts.job import Job
 from headrace.contracts.states import JobState
 from headrace.runtime.store.documents import to_document, to_job
@@ -17,8 +19,11 @@ from headrace.runtime.store.state_base import StateBase
 from headrace.runtime.store.values import Inserted, InsertVerdict
 
 INSERT_SECONDS = 10.0
+LOOK_UP_SECONDS = 2.0
 KEY_WAIT_SECONDS = 1.0
 _DUPLICATE = 11000
+
+log = structlog.get_logger(__name__)
 
 
 class Inserting(StateBase):
@@ -33,6 +38,8 @@ class Inserting(StateBase):
         Raises:
             StoreUnavailableError: No server was found; nothing was sent.
         """
+        if not jobs:
+            return []
         answers = [Inserted(InsertVerdict.CREATED)] * len(jobs)
         try:
             with writing("insert", seconds=INSERT_SECONDS):
@@ -40,14 +47,21 @@ class Inserting(StateBase):
         except BulkWriteError as error:
             for failure in (error.details or {}).get("writeErrors", ()):
                 index = int(failure["index"])
-                answers[index] = await self._sort_duplicate(jobs[index], failure)
+                answers[index] = await self._sort_failure(jobs[index], failure)
         except OutcomeUnknownError:
             return await self._look_up_inserted(jobs)
         return answers
 
-    async def _sort_duplicate(self, job: Job, failure: dict[str, Any]) -> Inserted:
+    async def _sort_failure(self, job: Job, failure: dict[str, Any]) -> Inserted:
         if failure.get("code") != _DUPLICATE:
-            raise OutcomeUnknownError("MongoDB refused a document", job_id=job.id)
+            log.warning("insert.refused", job_id=job.id, code=failure.get("code"))
+            return Inserted(InsertVerdict.UNKNOWN)
+        try:
+            return await self._sort_duplicate(job, failure)
+        except StoreUnavailableError:  # of this job nothing more can be said; the others have their answers
+            return Inserted(InsertVerdict.UNKNOWN)
+
+    async def _sort_duplicate(self, job: Job, failure: dict[str, Any]) -> Inserted:
         pattern = failure.get("keyPattern", {})
         if "_id" in pattern:
             return Inserted(InsertVerdict.CREATED)  # the driver's own repeat of a write that had arrived
@@ -65,7 +79,7 @@ class Inserting(StateBase):
 
     async def _sort_unique(self, job: Job) -> Inserted:
         for _ in range(2):
-            with reading("unique key"):
+            with reading("unique key", seconds=LOOK_UP_SECONDS):
                 document = await self._jobs.find_one(
                     {
                         "tenant": job.tenant,
@@ -85,14 +99,16 @@ class Inserting(StateBase):
         return Inserted(InsertVerdict.UNKNOWN)
 
     async def _look_up_inserted(self, jobs: Sequence[Job]) -> list[Inserted]:
-        with reading("inserted jobs"):
+        found: set[str] = set()
+        # A read that fails must not be taken for a write that was not sent.
+        with suppress(StoreUnavailableError), reading("inserted jobs", seconds=LOOK_UP_SECONDS):
             cursor = self._jobs.find({"_id": {"$in": [job.id for job in jobs]}}, {"_id": 1})
             found = {document["_id"] async for document in cursor}
         return [Inserted(InsertVerdict.CREATED if job.id in found else InsertVerdict.UNKNOWN) for job in jobs]
 
     async def find_by_key(self, scope: str, key: str) -> Job | None:
         """The job that holds an idempotency key, read from a majority."""
-        with reading("idempotency key"):
+        with reading("idempotency key", seconds=LOOK_UP_SECONDS):
             document = await self._jobs.find_one({"idempotency.scope": scope, "idempotency.key": key})
         return to_job(document) if document else None
 
@@ -106,4 +122,7 @@ class Inserting(StateBase):
     async def mark_indexed(self, job_ids: Sequence[str]) -> None:
         """Note that these jobs are in Redis now."""
         with writing("mark indexed"):
-            await self._jobs.update_many({"_id": {"$in": list(job_ids)}, "indexed": False}, {"$set": {"indexed": True}})
+            await self._jobs.update_many(
+                {"_id": {"$in": list(job_ids)}, "state": JobState.QUEUED.value, "indexed": False},
+                {"$set": {"indexed": True}},
+            )

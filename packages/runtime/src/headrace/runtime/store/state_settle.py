@@ -56,6 +56,9 @@ class Settling(StateBase):
                 extra=extra,
             )
             return UpdateOne(filter_ | {"cancel_requested_at": {"$ne": None}}, pipeline)
+        if item.progress is not None:
+            fraction, message = item.progress
+            extra["progress"] = {"fraction": fraction, "message": updates.literal(message), "at": "$$NOW"}
         if item.result is not None:
             extra["result"] = updates.literal(item.result)
         if item.counts_failure:

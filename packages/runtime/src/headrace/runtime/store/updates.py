@@ -87,7 +87,7 @@ def claim(*, token: str, owner: str) -> Pipeline:
 
 def terminal(to: JobState, *, keep_days: float) -> Document:
     """The `$set` fields that every entry into a terminal state has."""
-    fields: Document = {"finished_at": "$$NOW"}
+    fields: Document = {"finished_at": "$$NOW", "indexed": True}  # nothing is left to be told to Redis
     if keep_days > 0:
         fields["expire_at"] = {"$add": ["$$NOW", int(keep_days * DAY_MS)]}
     if to is JobState.CANCELLED:

@@ -46,6 +46,8 @@ class Settlement:
     counts_failure: bool = False
     started_ms_ago: int | None = None
     """None when the job was never started."""
+    progress: tuple[float, str] | None = None
+    """The last progress, when it may not have been saved yet: fraction and message."""
 
 
 class SettleVerdict(StrEnum):

@@ -71,6 +71,7 @@ def _refuse(name: str, error: ConfigError) -> int:
 
 
 async def _serve(build: Build, config: JobConfig, name: str, default_port: int) -> int:
+    signals = _Signals()
     built = build(config)
     app = await built if inspect.isawaitable(built) else built
     lifecycle.prepare(app)
@@ -79,7 +80,6 @@ async def _serve(build: Build, config: JobConfig, name: str, default_port: int) 
     url = listen.url_of(sockets[0], config.http_base_path)
     log.info("service.listening", url=url, pid=os.getpid())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS, auto_decompress=False)
-    signals = _Signals()
     try:
         await runner.setup()
         for sock in sockets:

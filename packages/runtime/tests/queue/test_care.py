@@ -1,0 +1,189 @@
+"""The verbs of recovery."""
+
+from __future__ import annotations
+
+import pytest
+from redis.asyncio import Redis
+from redis_harness import POOL, RedisHarness
+
+from headrace.contracts.errors import ConfigError
+from headrace.contracts.job import ready_score
+from headrace.local.stores import RedisServer
+from headrace.runtime.queue import Entry, InFlight, RedisJobQueue, Verdict
+from headrace.runtime.queue.keys import Keys
+from headrace.testing.eventually import eventually
+
+
+async def test_in_flight_lists_the_oldest_first_with_their_tokens(queue: RedisJobQueue, harness: RedisHarness) -> None:
+    """Page by page; younger ones are not listed."""
+    jobs = [await harness.waiting(age_ms=9_000 - n) for n in range(3)]
+    for number in range(3):
+        await harness.take(token=f"t{number}", count=1)
+    found = await queue.in_flight(POOL, older_than_ms=0, limit=10)
+    assert sorted(entry.id for entry in found) == sorted(jobs)
+    assert {entry.id: entry.token for entry in found} == {job: f"t{n}" for n, job in enumerate(jobs)}
+    assert [entry.claimed_ms for entry in found] == sorted(entry.claimed_ms for entry in found)
+    assert await queue.in_flight(POOL, older_than_ms=60_000, limit=10) == []
+    pages = [await queue.in_flight(POOL, older_than_ms=0, limit=2, offset=offset) for offset in (0, 2)]
+    assert pages[0] + pages[1] == found
+
+
+async def test_a_sweep_places_what_stayed_too_long(queue: RedisJobQueue, harness: RedisHarness) -> None:
+    """Where its document says; what is being processed stays as it is."""
+    jobs = [await harness.waiting(age_ms=9_000 - n) for n in range(3)]
+    await harness.take(token="t1", count=3)
+    seen = await queue.in_flight(POOL, older_than_ms=0, limit=10)
+    verdicts = [Verdict(jobs[0], "drop"), Verdict(jobs[1], "delayed", 0, 12), Verdict(jobs[2], "leave")]
+    assert await queue.sweep(POOL, seen=seen, verdicts=verdicts, min_age_ms=60_000) == 0
+    assert await queue.sweep(POOL, seen=[], verdicts=verdicts, min_age_ms=0) == 0
+    assert await queue.sweep(POOL, seen=seen, verdicts=verdicts, min_age_ms=0) == 3
+    found = await queue.locate(POOL, jobs)
+    assert [(one.place, one.token) for one in found] == [(None, None), ("delayed", None), ("inflight", "t1")]
+    assert await queue.sweep(POOL, seen=seen, verdicts=verdicts, min_age_ms=0) == 1
+
+
+async def test_a_sweep_leaves_what_changed_since_it_was_read(queue: RedisJobQueue, harness: RedisHarness) -> None:
+    """B5: claimed anew, or under another token, or at another time."""
+    job = await harness.waiting()
+    await harness.take(token="t1", count=1)
+    (seen,) = await queue.in_flight(POOL, older_than_ms=0, limit=10)
+    await harness.give_back([job], token="t1")
+    await harness.take(token="t2", count=1)
+    drop = [Verdict(job, "drop")]
+    for entry in (seen, InFlight(job, seen.claimed_ms - 1, "t2"), InFlight(job, seen.claimed_ms, None)):
+        assert await queue.sweep(POOL, seen=[entry], verdicts=drop, min_age_ms=0) == 0
+    assert (await queue.locate(POOL, [job]))[0].token == "t2"
+
+
+async def test_a_walk_over_the_members_sees_all_of_them(queue: RedisJobQueue, harness: RedisHarness) -> None:
+    """In parts, also of a set that is stored as a tree."""
+    entries = {job: Entry(job, number) for number, job in enumerate(harness.new_ids(700))}
+    await queue.enqueue(POOL, list(entries.values()))
+    seen: dict[str, int] = {}
+    cursor, parts = 0, 0
+    while parts == 0 or cursor:
+        cursor, part = await queue.members(POOL, "ready", cursor=cursor, count=100)
+        seen |= part
+        parts += 1
+    assert seen == {job: entry.score for job, entry in entries.items()}
+    assert parts > 1
+
+
+async def test_every_set_can_be_walked(queue: RedisJobQueue, harness: RedisHarness) -> None:
+    """With its own numbers."""
+    flying = await harness.waiting()
+    await harness.take(token="t1", count=1)
+    delayed = await harness.waiting(due_in_ms=60_000)
+    reserved = harness.new_ids(1)
+    await queue.reserve(POOL, reserved, limit=10)
+    now = await queue.time_ms()
+    for place, job, low, high in (
+        ("inflight", flying, now - 60_000, now),
+        ("delayed", delayed, harness.entries[delayed].due_ms, harness.entries[delayed].due_ms),
+        ("reserved", reserved[0], now, now + 60_000),
+    ):
+        (found,) = (await queue.members(POOL, place, cursor=0, count=10))[1]  # type: ignore[arg-type]
+        assert found[0] == job
+        assert low <= found[1] <= high
+
+
+async def test_foreign_members_are_thrown_away_by_whoever_reads(
+    queue: RedisJobQueue, harness: RedisHarness, redis: Redis, namespace: str
+) -> None:
+    """They would count towards the bound for ever, and no document can tell what to do with them."""
+    keys = Keys(namespace).pool(POOL)
+    job = await harness.waiting()
+    await harness.take(token="t1", count=1)
+    for key in (keys.inflight, keys.delayed, keys.reserved):
+        await redis.zadd(key, {b"\xfe\xff": 1, "a b": 2})
+    assert [entry.id for entry in await queue.in_flight(POOL, older_than_ms=0, limit=10)] == [job]
+    assert await queue.members(POOL, "delayed", cursor=0, count=10) == (0, [])
+    assert await queue.expired_reservations(POOL, 10) == []
+    assert (await queue.reserve(POOL, [], limit=10)).pending == 1
+
+
+async def test_rescoring_moves_the_waiting_and_adds_nobody(queue: RedisJobQueue, harness: RedisHarness) -> None:
+    """A ready one at once, a delayed one when it is promoted."""
+    first = await harness.waiting(age_ms=9_000)
+    second = await harness.waiting()
+    delayed = await harness.waiting(priority=2, due_in_ms=100)
+    unknown = harness.new_ids(1)[0]
+    boost = ready_score(2, 5, boosted=True)
+    assert await queue.rescore(POOL, [Entry(job, boost) for job in (second, delayed, unknown)]) == 2
+    assert (await queue.claim(POOL, token="t1", count=1)).ids == (second,)
+    assert (await queue.locate(POOL, [unknown]))[0].place is None
+
+    async def is_promoted() -> bool:
+        await queue.promote(POOL)
+        return (await queue.locate(POOL, [delayed]))[0].place == "ready"
+
+    await eventually(is_promoted)
+    assert (await queue.claim(POOL, token="t2", count=2)).ids == (delayed, first)
+
+
+async def test_depths_tell_the_oldest_of_all_priorities(queue: RedisJobQueue, harness: RedisHarness) -> None:
+    """The creation time of the longest waiting job, whatever its rank."""
+    assert (await queue.depths(POOL)).oldest_ms is None
+    await harness.waiting(priority=0)
+    low = await harness.waiting(priority=2, age_ms=60_000)
+    assert (await queue.depths(POOL)).oldest_ms == harness.entries[low].score - ready_score(2, 0)
+
+
+async def test_a_pool_is_complete_once_it_was_rebuilt(redis: Redis, namespace: str) -> None:
+    """Before that nothing is granted, and each pool is on its own. Ending twice is ending once."""
+    queue = RedisJobQueue(redis, namespace=namespace)
+    assert not await queue.is_complete(POOL)
+    reservation = await queue.reserve(POOL, ["a"], limit=5)
+    assert (reservation.granted, reservation.complete) == (0, False)
+    marker = await queue.begin_rebuild(POOL)
+    assert not await queue.is_complete(POOL)
+    assert await queue.finish_rebuild(POOL, marker)
+    assert await queue.finish_rebuild(POOL, marker)
+    assert await queue.is_complete(POOL)
+    assert (await queue.depths(POOL)).complete
+    assert not await queue.is_complete("other")
+
+
+async def test_two_rebuilds_at_once_both_end(redis: Redis, namespace: str) -> None:
+    """They share the marker, since nothing was lost; a made-up marker ends nothing."""
+    queue = RedisJobQueue(redis, namespace=namespace)
+    first, second = await queue.begin_rebuild(POOL), await queue.begin_rebuild(POOL)
+    assert first == second
+    assert not await queue.finish_rebuild(POOL, "x:1")
+    assert await queue.finish_rebuild(POOL, first)
+    assert await queue.finish_rebuild(POOL, second)
+
+
+async def test_a_second_rebuild_leaves_a_complete_pool_complete(queue: RedisJobQueue) -> None:
+    """A rebuild only adds."""
+    marker = await queue.begin_rebuild(POOL)
+    assert await queue.is_complete(POOL)
+    assert await queue.finish_rebuild(POOL, marker)
+
+
+async def test_a_server_that_may_evict_is_refused(own_redis_client: Redis, own_queue: RedisJobQueue) -> None:
+    """It would throw waiting jobs away in silence."""
+    await own_queue.check_policy()
+    await own_redis_client.config_set("maxmemory-policy", "allkeys-lru")
+    with pytest.raises(ConfigError, match="noeviction, not allkeys-lru"):
+        await own_queue.check_policy()
+
+
+async def test_a_waiting_id_costs_less_than_200_bytes(
+    own_queue: RedisJobQueue, own_redis_client: Redis, own_harness: RedisHarness, namespace: str
+) -> None:
+    """10,000 of them, by what the server says it uses and by the size of the key."""
+    before = (await own_redis_client.info("memory"))["used_memory"]
+    now = await own_queue.time_ms()
+    entries = [Entry(job, ready_score(1, now + n)) for n, job in enumerate(own_harness.new_ids(10_000))]
+    assert await own_queue.enqueue(POOL, entries) == 10_000
+    used = ((await own_redis_client.info("memory"))["used_memory"] - before) / 10_000
+    key = (await own_redis_client.memory_usage(Keys(namespace).pool(POOL).ready, samples=0) or 0) / 10_000
+    assert used < 200
+    assert key < 200
+
+
+async def test_a_missing_server_is_said_in_our_words(own_server: RedisServer, own_queue: RedisJobQueue) -> None:
+    """Closing never fails, whatever is left to close."""
+    own_server.stop()
+    await own_queue.close()

@@ -1,0 +1,1 @@
+"""A thin, polite crawler: fetches, reads and follows pages; knows nothing of jobs and stores."""

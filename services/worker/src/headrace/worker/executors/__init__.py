@@ -1,0 +1,1 @@
+"""The executors that come with Headrace, found through the entry-point group like anybody's."""

@@ -1,0 +1,180 @@
+"""The job that crawls a site and stores its pages."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import ClassVar
+
+from pydantic import BaseModel, JsonValue
+
+from headrace.contracts.errors import ConfigError, JobCancelled
+from headrace.contracts.executor import ExecutionPolicy, JobContext, JobExecutor
+from headrace.runtime.store.crawl_results import CrawlResults, StoredPage
+from headrace.worker.crawler.crawler import Counts, Crawler, Stopped
+from headrace.worker.crawler.payload import CrawlPayload
+from headrace.worker.crawler.writer import PageWriter
+from headrace.worker.resources import WorkerResources
+
+LOOK_SECONDS = 0.1
+PROGRESS_PAGES = 10
+PROGRESS_SECONDS = 0.5
+CHECKPOINT_SECONDS = 1.0
+
+
+class CrawlJobExecutor(JobExecutor[CrawlPayload]):
+    """Crawls politely and durably.
+
+    Pages are stored as they come; a later attempt of the same job goes on from what is stored and fetches none of it
+    again. Pages of the last half second before a crash are fetched twice.
+
+    Result: `{"pages", "failed", "skipped", "duplicates", "bytes", "seconds", "stopped"}` over all attempts; `seconds`
+    leaves out what an attempt ran after its last checkpoint before it died.
+    """
+
+    job_type: ClassVar[str] = "crawl"
+    payload_model: ClassVar[type[BaseModel]] = CrawlPayload
+    policy: ClassVar[ExecutionPolicy] = ExecutionPolicy(pool="crawl", slots_per_process=4)
+
+    def __init__(self) -> None:
+        self._resources: WorkerResources | None = None
+
+    def use(self, resources: WorkerResources) -> None:
+        """Take the store and the settings; called once by the worker before the first job."""
+        self._resources = resources
+
+    async def execute(self, context: JobContext, payload: CrawlPayload) -> JsonValue:
+        """Crawl.
+
+        Raises:
+            JobCancelled: A cancel was asked for; within a second of it.
+            LeaseLost: This attempt no longer counts.
+            StoreUnavailableError: The store stayed away for too long.
+        """
+        if self._resources is None:
+            raise ConfigError("the crawl executor was given no store: call use() before execute()")
+        run = _CrawlRun(context, payload, self._resources)
+        try:
+            return await run.run()
+        except BaseExceptionGroup as group:
+            raise _first_of(group) from None
+
+
+class _CrawlRun:
+    """One attempt of one crawl job."""
+
+    def __init__(self, context: JobContext, payload: CrawlPayload, resources: WorkerResources) -> None:
+        self._context = context
+        self._results: CrawlResults = resources.crawl_results
+        self._writer = PageWriter(self._save, self._save_checkpoint)
+        self._crawler = Crawler(payload, keep=self._keep, allow_private=resources.config.crawl_allow_private)
+        self._durable = Counts()
+        self._reported = 0
+        self._report_due = asyncio.Event()
+        self._checkpoint_at = -math.inf
+        self._earlier_seconds = _seconds_of(context.checkpoint)
+        self._began = time.monotonic()
+
+    async def run(self) -> JsonValue:
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(self._watch())
+            is_resumed = await self._remember()
+            writer = tasks.create_task(self._writer.run())
+            stopped = await self._crawl(is_resumed=is_resumed)
+            await self._writer.close()
+            await writer
+            watch.cancel()
+        await self._report()
+        counts = self._crawler.counts
+        return {
+            "pages": counts.ok,
+            "failed": counts.failed,
+            "skipped": counts.skipped,
+            "duplicates": counts.duplicate,
+            "bytes": counts.bytes,
+            "seconds": self._seconds(),
+            "stopped": stopped,
+        }
+
+    async def _remember(self) -> bool:
+        """Take over what earlier attempts stored; whether there was anything."""
+        is_resumed = False
+        async for page in self._results.resume(self._context.job_id):
+            self._crawler.remember(page)
+            self._durable.add(page.state, page.bytes)
+            is_resumed = True
+        return is_resumed
+
+    async def _crawl(self, *, is_resumed: bool) -> Stopped:
+        stopped = await self._crawler.crawl()
+        while is_resumed and stopped == "complete" and await self._look_for_lost_links():
+            stopped = await self._crawler.crawl()
+        return stopped
+
+    async def _look_for_lost_links(self) -> bool:
+        """Whether a stored page links to something nobody fetched.
+
+        The page that first named it was lost in the crash and did not name it again.
+        """
+        is_news = False
+        async for depth, links in self._results.links(self._context.job_id):
+            is_news = self._crawler.remember_links(links, depth + 1) or is_news
+        return is_news
+
+    async def _watch(self) -> None:
+        """Report progress and notice a cancel, whatever the pages are waiting for."""
+        reported_at = 0.0
+        while True:
+            if self._context.cancelled:
+                # It knows which of its errors applies.
+                await self._report()
+                raise JobCancelled("a cancel was asked for")
+            is_news = self._crawler.counts.done != self._reported
+            if self._report_due.is_set() or (is_news and time.monotonic() - reported_at >= PROGRESS_SECONDS):
+                reported_at = time.monotonic()
+                await self._report()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._report_due.wait()
+
+    async def _report(self) -> None:
+        self._report_due.clear()
+        self._reported = self._crawler.counts.done
+        pages, expected = self._crawler.counts.ok, self._crawler.expected
+        await self._context.report_progress(pages / expected if expected else 1.0, f"{pages} of {expected} pages")
+
+    async def _keep(self, page: StoredPage) -> None:
+        if self._crawler.counts.done - self._reported >= PROGRESS_PAGES:
+            self._report_due.set()
+        await self._writer.put(page)
+
+    async def _save(self, pages: Sequence[StoredPage]) -> None:
+        await self._results.save(self._context.job_id, self._context.attempt, pages)
+        for page in pages:
+            self._durable.add(page.state, page.bytes)
+
+    async def _save_checkpoint(self) -> None:
+        """Save how much is durable, not how much is done; about once a second, for each save is a write of its own."""
+        now = time.monotonic()
+        if now - self._checkpoint_at < CHECKPOINT_SECONDS:
+            return
+        self._checkpoint_at = now
+        await self._context.save_checkpoint(
+            {"pages": self._durable.ok, "bytes": self._durable.bytes, "seconds": self._seconds()}
+        )
+
+    def _seconds(self) -> float:
+        return round(self._earlier_seconds + time.monotonic() - self._began, 3)
+
+
+def _seconds_of(checkpoint: JsonValue) -> float:
+    seconds = checkpoint.get("seconds") if isinstance(checkpoint, dict) else None
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
+
+
+def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first_of(first) if isinstance(first, BaseExceptionGroup) else first

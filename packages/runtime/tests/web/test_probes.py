@@ -56,6 +56,16 @@ async def test_one_check_that_fails_makes_it_not_ready_and_leaks_nothing(serve, 
     }
 
 
+async def test_what_is_not_required_is_told_but_does_not_stop_the_work(serve):
+    async def away() -> CheckResult:
+        return CheckResult(ok=False, detail="no connection to Redis", required=False)
+
+    client = await serve(checks={"redis": away})
+    answer = await client.get("/readyz")
+    body = await answer.json()
+    assert (answer.status, body["status"], body["checks"]["redis"]["ok"]) == (200, "ready", False)
+
+
 async def test_checks_run_once_a_second_however_often_they_are_asked():
     runs, now = [], [0.0]
 

@@ -29,6 +29,8 @@ class CheckResult:
     detail: str = ""
     breaker: str | None = None
     """The state of the breaker before it, where there is one."""
+    required: bool = True
+    """False: the service does its work without it, if less well, so it stays ready and only says so."""
 
 
 Check = Callable[[], Awaitable[CheckResult]]
@@ -98,7 +100,7 @@ def routes(checks: Mapping[str, Check]) -> list[Route]:
         if request.app[STOPPING].is_set():
             return json_response(ReadyView(status="draining", checks={}), status=503)
         results = await readiness.results()
-        ready = all(result.ok for result in results.values())
+        ready = all(result.ok or not result.required for result in results.values())
         views = {
             name: CheckView(ok=result.ok, detail=result.detail, breaker=result.breaker)
             for name, result in results.items()

@@ -1,0 +1,84 @@
+"""The scheduler's application: the one place where its parts are put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+
+import structlog
+from aiohttp import web
+
+from headrace.contracts.config import JobConfig
+from headrace.contracts.errors import StoreUnavailableError
+from headrace.runtime.process import lifecycle
+from headrace.runtime.process.every import every
+from headrace.runtime.web.app import load_tokens, make_app
+from headrace.runtime.web.metrics import REGISTRY, BreakerCollector
+from headrace.scheduler import checks
+from headrace.scheduler.links import bounded
+from headrace.scheduler.registry import REFRESH_SECONDS
+from headrace.scheduler.routes import ROUTES
+from headrace.scheduler.services import SERVICES, Services, make_services, make_stores
+
+START_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def build_app(config: JobConfig) -> web.Application:
+    """The application. Connects to nothing: it starts while both stores are down.
+
+    Raises:
+        ConfigError: The tokens file or an address is wrong.
+    """
+    tokens = load_tokens(config)
+    stores = make_stores(config)
+    app = make_app(
+        config,
+        name="scheduler",
+        routes=ROUTES,
+        checks={"redis": partial(checks.check_redis, stores), "mongo": partial(checks.check_mongo, stores)},
+        tokens=tokens,
+    )
+    app[REGISTRY].register(BreakerCollector([stores.redis.breaker, stores.mongo.breaker]))
+    app[SERVICES] = services = make_services(config, stores, app[REGISTRY])
+    lifecycle.on_drain(app, services.tasks.drain)
+    app.cleanup_ctx.append(_open_stores)
+    app.cleanup_ctx.append(_run_duties)
+    return app
+
+
+async def _open_stores(app: web.Application) -> AsyncIterator[None]:
+    services = app[SERVICES]
+    await _refuse_evicting_redis(services)
+    yield
+    await services.tasks.drain()
+    await services.stores.queue.close()
+    services.stores.database.close()
+
+
+async def _refuse_evicting_redis(services: Services) -> None:
+    """Raise `ConfigError` for a Redis that throws waiting jobs away; one that does not answer is no reason to stop."""
+    try:
+        await bounded(services.stores.queue.check_policy, START_SECONDS, "Redis")
+    except StoreUnavailableError as error:
+        log.warning("scheduler.redis_absent", reason=error.detail)
+
+
+async def _run_duties(app: web.Application) -> AsyncIterator[None]:
+    services = app[SERVICES]
+    stop = asyncio.Event()
+    registry = asyncio.create_task(
+        every(REFRESH_SECONDS, partial(_refresh, services), name="job_types", stop=stop, jitter=0.1)
+    )
+    announcer = asyncio.create_task(services.announcer.run())
+    yield
+    stop.set()
+    announcer.cancel()
+    await asyncio.gather(registry, announcer, return_exceptions=True)
+
+
+async def _refresh(services: Services) -> None:
+    await services.stores.mongo.prepare()
+    await services.registry.refresh()

@@ -1,0 +1,212 @@
+"""How a batch of drafts of one pool becomes jobs: a place, the truth, the index.
+
+::
+
+    reserve places (Redis) → insert (MongoDB, majority) → enqueue (Redis)
+
+- After `reserve`: nothing is stored. The places count until recovery has looked for the documents and found none.
+- After `insert`: the jobs are durable. Recovery pushes what Redis does not hold.
+- While Redis is away or being rebuilt, the bound is judged by a count in MongoDB instead, one batch after the other,
+  so that one scheduler alone never exceeds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from headrace.contracts.errors import (
+    DuplicateJobError,
+    OutcomeUnknownError,
+    QueueFullError,
+    StoreUnavailableError,
+)
+from headrace.contracts.job import Job
+from headrace.runtime.process.failpoints import afp
+from headrace.runtime.queue.base import Entry, JobQueue, Reservation
+from headrace.runtime.store.reads import Reads
+from headrace.runtime.store.state_manager import JobStateManager
+from headrace.runtime.store.values import Inserted, InsertVerdict
+from headrace.scheduler.announce import Announcer
+from headrace.scheduler.clock import StoreClock
+from headrace.scheduler.drafts import Draft
+from headrace.scheduler.intake import Outcome, Stored
+from headrace.scheduler.links import MongoLink, RedisLink
+from headrace.scheduler.metrics import SchedulerMetrics
+from headrace.scheduler.tasks import Tasks
+
+PLACE_MS = 60_000
+LAST_INSERT_SECONDS = 40.0
+"""A place lives 60 s and an insert at most 10 s on the server: none is sent in a place's last 20 s (A8)."""
+RETRY_FULL_SECONDS = 2
+
+
+class Committer:
+    """Commits batches; several may be under way at once."""
+
+    def __init__(
+        self,
+        *,
+        queue: JobQueue,
+        redis: RedisLink,
+        states: JobStateManager,
+        reads: Reads,
+        mongo: MongoLink,
+        clock: StoreClock,
+        tasks: Tasks,
+        announcer: Announcer,
+        metrics: SchedulerMetrics,
+        limit: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = queue
+        self._redis = redis
+        self._states = states
+        self._reads = reads
+        self._mongo = mongo
+        self._clock = clock
+        self._tasks = tasks
+        self._announcer = announcer
+        self._metrics = metrics
+        self._limit = limit
+        self._monotonic = monotonic
+        self._counting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._unseen: defaultdict[str, int] = defaultdict(int)
+        """Per pool: how many jobs have a place and may not be counted by MongoDB yet."""
+
+    async def commit(self, pool: str, drafts: Sequence[Draft]) -> list[Outcome]:
+        """Store what the bound admits; one outcome per draft, in order."""
+        self._metrics.batch_size.observe(len(drafts))
+        try:
+            await self._mongo.awake()
+        except StoreUnavailableError as error:
+            return [_not_kept(error) for _ in drafts]
+        began = self._monotonic()
+        places = await self._reserve(pool, drafts)
+        if places is not None and places.complete:
+            taken = drafts[: places.granted]
+            self._unseen[pool] += len(taken)
+            try:
+                outcomes = await self._store(pool, taken, began=began, push=True)
+            finally:
+                self._unseen[pool] -= len(taken)
+        else:
+            outcomes = await self._commit_counted(pool, drafts, began=began, push=places is not None)
+        return outcomes + [_full() for _ in drafts[len(outcomes) :]]
+
+    async def _reserve(self, pool: str, drafts: Sequence[Draft]) -> Reservation | None:
+        await afp("before_reserve")
+        ids = [draft.id for draft in drafts]
+        try:
+            places = await self._redis.call(lambda: self._queue.reserve(pool, ids, limit=self._limit, ttl_ms=PLACE_MS))
+        except StoreUnavailableError:
+            return None
+        self._clock.observe(places.now_ms)
+        self._metrics.saw_pending(pool, places.pending, self._limit)
+        await afp("after_reserve")
+        return places
+
+    async def _commit_counted(self, pool: str, drafts: Sequence[Draft], *, began: float, push: bool) -> list[Outcome]:
+        async with self._counting[pool]:
+            try:
+                pending = await self._mongo.read(lambda: self._reads.count_pending(pool, cap=self._limit + 1))
+            except StoreUnavailableError as error:
+                return [_not_kept(error) for _ in drafts]
+            room = max(0, self._limit - pending - self._unseen[pool])
+            return await self._store(pool, drafts[:room], began=began, push=push)
+
+    async def _store(self, pool: str, drafts: Sequence[Draft], *, began: float, push: bool) -> list[Outcome]:
+        """Insert, then enqueue. `push`: Redis answers, so tell it; otherwise the jobs are marked as not indexed."""
+        if not drafts:
+            return []
+        if self._monotonic() - began > LAST_INSERT_SECONDS:
+            self._give_back(pool, drafts, push=push)
+            return [_not_kept(StoreUnavailableError("the stores are too slow to take this job now")) for _ in drafts]
+        now_ms = self._clock.now_ms()
+        jobs = [draft.to_job(now_ms, indexed=push) for draft in drafts]
+        await afp("before_mongo_insert")
+        try:
+            answers = await self._mongo.write(lambda: self._insert(jobs))
+        except OutcomeUnknownError:
+            # What may have been stored keeps its place until recovery has looked.
+            return [_unknown(job) for job in jobs]
+        except StoreUnavailableError as error:
+            self._give_back(pool, drafts, push=push)
+            return [_not_kept(error) for _ in drafts]
+        await afp("after_mongo_insert")
+        created = [job for job, answer in zip(jobs, answers, strict=True) if answer.verdict is InsertVerdict.CREATED]
+        unused = [job.id for job, answer in zip(jobs, answers, strict=True) if answer.verdict in _NOT_STORED]
+        if push:
+            push = await self._enqueue(pool, created, unused, now_ms)
+        self._announcer.queued(created)
+        return [_outcome(job, answer, indexed=push) for job, answer in zip(jobs, answers, strict=True)]
+
+    async def _insert(self, jobs: Sequence[Job]) -> list[Inserted]:
+        answers = await self._states.insert(jobs)
+        if all(answer.verdict is InsertVerdict.UNKNOWN for answer in answers):
+            raise OutcomeUnknownError("MongoDB did not confirm an insert")  # the breaker must hear of it
+        return answers
+
+    async def _enqueue(self, pool: str, created: Sequence[Job], unused: Sequence[str], now_ms: int) -> bool:
+        entries = [
+            Entry(id=job.id, score=job.ready_score, due_ms=job.run_at_ms if job.run_at_ms > now_ms else 0)
+            for job in created
+        ]
+        try:
+            await self._redis.call(lambda: self._queue.enqueue(pool, entries, drop=unused))
+        except StoreUnavailableError:
+            ids = [job.id for job in created]
+            if ids:
+                self._tasks.afterwards("mark_unindexed", self._mongo.write(lambda: self._states.mark_unindexed(ids)))
+            return False
+        await afp("after_enqueue")
+        return True
+
+    def _give_back(self, pool: str, drafts: Sequence[Draft], *, push: bool) -> None:
+        if push:
+            ids = [draft.id for draft in drafts]
+            self._tasks.afterwards(
+                "give_back_places", self._redis.call(lambda: self._queue.enqueue(pool, [], drop=ids))
+            )
+
+
+_NOT_STORED = frozenset({InsertVerdict.SAME_KEY, InsertVerdict.KEY_UNSETTLED, InsertVerdict.HELD})
+
+
+def _outcome(job: Job, answer: Inserted, *, indexed: bool) -> Outcome:
+    match answer.verdict:
+        case InsertVerdict.CREATED:
+            return Stored(job if indexed == job.indexed else job.evolve(indexed=indexed), created=True)
+        case InsertVerdict.SAME_KEY if answer.other is not None:
+            return Stored(answer.other, created=False)
+        case InsertVerdict.HELD:
+            other = answer.other.id if answer.other else None
+            return DuplicateJobError("another job that is not over holds this unique_key", job_id=other)
+        case InsertVerdict.KEY_UNSETTLED:
+            # The other request's job may still be undone, so it cannot be shown.
+            return StoreUnavailableError(
+                "another request with this Idempotency-Key is not settled yet; repeat it", retry_after_seconds=1
+            )
+        case _:
+            return _unknown(job)
+
+
+def _unknown(job: Job) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        "the job was sent to MongoDB, which did not confirm it; repeat the request with its Idempotency-Key",
+        job_id=job.id,
+        retry_after_seconds=2,
+    )
+
+
+def _not_kept(error: StoreUnavailableError) -> StoreUnavailableError:
+    # One error per request: an exception that several raise would collect all their tracebacks.
+    return StoreUnavailableError(error.detail, retry_after_seconds=error.retry_after_seconds or 2)
+
+
+def _full() -> QueueFullError:
+    return QueueFullError(
+        "the pool holds as many jobs as JOB_QUEUE_SIZE_LIMIT allows", retry_after_seconds=RETRY_FULL_SECONDS
+    )

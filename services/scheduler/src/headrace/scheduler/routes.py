@@ -1,0 +1,122 @@
+"""Every route of the scheduler, as the OpenAPI document shows them."""
+
+from __future__ import annotations
+
+from headrace.contracts.api import HistoryView, JobList, JobTypeList, JobView, PageList
+from headrace.contracts.errors import (
+    AlreadyTerminalError,
+    DuplicateJobError,
+    ForbiddenError,
+    IdempotencyInFlightError,
+    IdempotencyMismatchError,
+    InvalidPayloadError,
+    NotFoundError,
+    OutcomeUnknownError,
+    QueueFullError,
+    StoreUnavailableError,
+    UnauthorizedError,
+    UnknownJobTypeError,
+)
+from headrace.contracts.submission import JobSubmission
+from headrace.runtime.web.auth import Scope
+from headrace.runtime.web.routes import Route
+from headrace.scheduler.handle_cancel import cancel_job
+from headrace.scheduler.handle_reads import get_history, get_job, get_pages, list_job_types, list_jobs
+from headrace.scheduler.handle_submit import submit_job
+from headrace.scheduler.queries import ListQuery, PagesQuery, SubmitHeaders
+
+ROUTES = (
+    Route(
+        "POST",
+        "/v1/jobs",
+        submit_job,
+        scope=Scope.SUBMIT,
+        summary="Submit a job",
+        description="With an Idempotency-Key a repeat is answered with the stored job and status 200.",
+        headers=SubmitHeaders,
+        body=JobSubmission,
+        responses={201: JobView, 200: JobView},
+        problems=(
+            DuplicateJobError,
+            IdempotencyInFlightError,
+            InvalidPayloadError,
+            UnknownJobTypeError,
+            IdempotencyMismatchError,
+            QueueFullError,
+            StoreUnavailableError,
+            OutcomeUnknownError,
+        ),
+        tags=("jobs",),
+    ),
+    Route(
+        "GET",
+        "/v1/jobs",
+        list_jobs,
+        scope=Scope.READ,
+        summary="List jobs, newest first",
+        query=ListQuery,
+        responses={200: JobList},
+        problems=(StoreUnavailableError,),
+        tags=("jobs",),
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/{id}",
+        get_job,
+        scope=Scope.READ,
+        summary="One job",
+        responses={200: JobView},
+        problems=(NotFoundError, StoreUnavailableError),
+        tags=("jobs",),
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/{id}/history",
+        get_history,
+        scope=Scope.READ,
+        summary="Every transition of a job and its last errors",
+        responses={200: HistoryView},
+        problems=(NotFoundError, StoreUnavailableError),
+        tags=("jobs",),
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/{id}/pages",
+        get_pages,
+        scope=Scope.READ,
+        summary="The stored pages of a crawl job",
+        query=PagesQuery,
+        responses={200: PageList},
+        problems=(NotFoundError, StoreUnavailableError),
+        tags=("jobs",),
+    ),
+    Route(
+        "POST",
+        "/v1/jobs/{id}/cancel",
+        cancel_job,
+        # Two scopes will do here, so the handler looks at the token itself.
+        scope=None,
+        summary="Cancel a job",
+        description="Needs the scope `operate`, or `submit` with the token that submitted the job.",
+        responses={200: JobView, 202: JobView},
+        problems=(
+            UnauthorizedError,
+            ForbiddenError,
+            NotFoundError,
+            AlreadyTerminalError,
+            StoreUnavailableError,
+            OutcomeUnknownError,
+        ),
+        tags=("jobs",),
+    ),
+    Route(
+        "GET",
+        "/v1/job-types",
+        list_job_types,
+        scope=Scope.READ,
+        summary="Every registered job type",
+        responses={200: JobTypeList},
+        problems=(StoreUnavailableError,),
+        tags=("types",),
+    ),
+)

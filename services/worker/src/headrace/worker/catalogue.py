@@ -1,0 +1,90 @@
+"""Which job types are installed here and which pools they use, learned without importing any of them.
+
+A short-lived process (`python -m headrace.worker.catalogue`) imports the executors and prints what they declare, so the
+supervisor never pays for their imports, and a plug-in that breaks at import breaks that process alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from typing import Any
+
+from headrace.contracts.errors import ConfigError
+from headrace.contracts.executor import ExecutionPolicy
+from headrace.runtime.store.job_types import JobType
+
+DISCOVERY_SECONDS = 30.0
+
+
+async def discover(*, test_mode: bool) -> list[JobType]:
+    """Ask the installed executors what they are.
+
+    Raises:
+        ConfigError: An executor is broken or none is installed; the message says which.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "headrace.worker.catalogue",
+        *(["--test-mode"] if test_mode else []),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        async with asyncio.timeout(DISCOVERY_SECONDS):
+            output, complaint = await process.communicate()
+    except TimeoutError:
+        raise ConfigError(f"the installed executors did not import within {DISCOVERY_SECONDS:g} s") from None
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        lines = complaint.decode(errors="replace").strip().splitlines()
+        raise ConfigError(lines[-1] if lines else "the installed executors cannot be read")
+    types = [_from_json(item) for item in json.loads(output)]
+    if not types:
+        raise ConfigError("no executor is installed: nothing is registered under headrace.executors")
+    return types
+
+
+def _from_json(item: dict[str, Any]) -> JobType:
+    return JobType(
+        type=item["type"],
+        policy=ExecutionPolicy.model_validate(item["policy"]),
+        payload_schema=item["payload_schema"],
+        contract_version=item["contract_version"],
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Print the catalogue as JSON; an unusable executor is one line on stderr and exit code 2."""
+    from headrace.worker.registry import load_executors
+
+    try:
+        executors = load_executors(test_mode="--test-mode" in arguments)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    items = [
+        {
+            "type": name,
+            "policy": executor.policy.model_dump(mode="json"),
+            "payload_schema": executor.payload_model.model_json_schema(),
+            "contract_version": executor.contract_version,
+        }
+        for name, executor in sorted(executors.items())
+    ]
+    sys.stdout.write(json.dumps(items))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

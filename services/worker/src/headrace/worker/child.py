@@ -1,0 +1,58 @@
+"""The child process: `python -m headrace.worker.child`, started by the supervisor alone.
+
+Its standard input is its life line: when the supervisor is gone it ends, and the child drains. SIGTERM drains as well;
+SIGINT is ignored, because a Ctrl-C reaches the supervisor too, which decides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+
+from headrace.contracts.config import load_config
+from headrace.contracts.errors import ConfigError
+from headrace.runtime.process import failpoints
+from headrace.runtime.process.logs import configure_logging
+
+SPEC_VARIABLE = "HEADRACE_CHILD"
+
+
+def main() -> int:
+    """Run until told to stop; exit code 0 after a drain."""
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        config, _ = load_config()
+        failpoints.install(config.failpoints)
+        configure_logging(config, service="worker")
+        from headrace.worker.job_worker import ChildSpec, JobWorker
+        from headrace.worker.registry import load_executors
+
+        fields = json.loads(os.environ[SPEC_VARIABLE])
+        spec = ChildSpec(**{**fields, "types": tuple(fields["types"])})
+        executors = load_executors(test_mode=config.test_mode, only=spec.types)
+    except (ConfigError, KeyError) as error:
+        sys.stderr.write(f"headrace-worker child: {error}\n")
+        return 2
+    threading.Thread(target=_watch_supervisor, args=(stop,), daemon=True).start()
+    worker = JobWorker(spec, config, executors)
+    worker.boot()
+    stop.wait()
+    worker.drain()
+    sys.stderr.flush()
+    # Threads that no exception can end must not hold the process: everything of theirs has been handed back.
+    os._exit(0)
+
+
+def _watch_supervisor(stop: threading.Event) -> None:
+    while os.read(0, 4096):
+        pass
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

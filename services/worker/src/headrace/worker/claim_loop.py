@@ -1,0 +1,245 @@
+"""Claims jobs for this child: pop from Redis, claim in MongoDB, judge what was refused.
+
+What a crash leaves: after the pop the ids are in flight and still `queued`, the sweep returns them; after the claim the
+jobs are `processing` under this incarnation, and recovery returns them when it is marked dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from headrace.contracts.errors import StoreUnavailableError
+from headrace.contracts.job import Job
+from headrace.contracts.states import JobState
+from headrace.runtime.process.breaker import Breaker
+from headrace.runtime.process.failpoints import afp
+from headrace.runtime.process.ids import new_token
+from headrace.runtime.queue.base import PUTBACK_MS, Claim, JobQueue, Verdict
+from headrace.runtime.store.state_manager import JobStateManager
+from headrace.runtime.store.values import Place
+from headrace.worker.board import Board
+from headrace.worker.budget import RunTimes, claim_budget, stale_after_seconds
+from headrace.worker.feed import Feed
+from headrace.worker.held import Held, HeldJobs
+from headrace.worker.settler import Settler
+
+POLL_SECONDS = 1.0
+"""Wake-ups are hints; losing all of them costs at most this."""
+RESENDS = 2
+DEGRADED_PAUSE_SECONDS = 0.2
+UNKNOWN_TYPE_MS = 5000
+MAX_CLAIM = 500
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What this child serves."""
+
+    name: str
+    types: tuple[str, ...]
+    slots: int
+    horizon_seconds: float
+
+
+class ClaimLoop:
+    """The claim loop of one child. Runs on the event loop; `poke` may be called from any thread there is."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        incarnation: str,
+        queue: JobQueue,
+        direct: JobQueue,
+        breaker: Breaker,
+        state: JobStateManager,
+        held: HeldJobs,
+        feed: Feed,
+        run_times: RunTimes,
+        settler: Settler,
+        board: Board,
+    ) -> None:
+        self._pool = pool
+        self._incarnation = incarnation
+        self._queue = queue
+        self._direct = direct
+        self._breaker = breaker
+        self._state = state
+        self._held = held
+        self._feed = feed
+        self._run_times = run_times
+        self._settler = settler
+        self._board = board
+        self._stopping = False
+        self._poked = asyncio.Event()
+        self._judging: set[asyncio.Task[None]] = set()
+        self._direct_at = 0.0
+
+    def poke(self) -> None:
+        """Look again now. Call on the event loop."""
+        self._poked.set()
+
+    def stop(self) -> None:
+        """Begin no claim after the one under way."""
+        self._stopping = True
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Claim until stopped. Never cancelled: a claim under way is always resolved."""
+        while not self._stopping:
+            self._board.beat_claim()
+            self._hand_back_stale()
+            count = self._budget()
+            pause = POLL_SECONDS
+            if count > 0:
+                try:
+                    pause = await self._claim_once(count)
+                except StoreUnavailableError as error:
+                    log.warning("claim.store_unavailable", detail=str(error))
+                except Exception:
+                    log.exception("claim.failed")
+            if pause > 0:
+                await self._wait(pause)
+        if self._judging:
+            await asyncio.gather(*self._judging, return_exceptions=True)
+
+    def _budget(self) -> int:
+        count = claim_budget(
+            slots=self._pool.slots,
+            running=self._feed.running,
+            waiting=self._feed.waiting,
+            unsettled=self._settler.backlog,
+            horizon_seconds=self._pool.horizon_seconds,
+            p95_seconds=self._run_times.p95(),
+        )
+        return min(count, MAX_CLAIM)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._poked.wait()
+        except TimeoutError:
+            pass
+        self._poked.clear()
+
+    async def _claim_once(self, count: int) -> float:
+        """One claim. Returns how many seconds to wait before the next; 0 = look again at once."""
+        token = new_token()
+        self._held.open_tokens.add(token)  # before the pop: the audit must not release what is being claimed
+        try:
+            claim, indexed = await self._pop(token, count)
+            if not claim.ids:
+                return _pause(claim)
+            await afp("worker.after_pop")
+            jobs = await self._take(claim.ids, token)
+            await afp("worker.after_claim")
+        finally:
+            self._held.open_tokens.discard(token)
+        held = [Held(job, token) for job in jobs]
+        self._held.add(held)
+        self._feed.put(held)
+        refused = set(claim.ids).difference(job.id for job in jobs)
+        if refused and indexed:
+            self._judge_later(token, sorted(refused), claim.now_ms)
+        return 0.0 if held else DEGRADED_PAUSE_SECONDS
+
+    async def _pop(self, token: str, count: int) -> tuple[Claim, bool]:
+        """Ids to claim, and whether they come from Redis. The same token is re-sent, so a lost reply costs nothing."""
+        for _ in range(RESENDS + 1):
+            try:
+                claim = await self._breaker.call(lambda: self._queue.claim(self._pool.name, token=token, count=count))
+            except StoreUnavailableError:
+                if self._breaker.snapshot().retry_in_seconds > 0:
+                    break
+                await asyncio.sleep(0.02)
+            else:
+                return claim, True
+        # Straight from the truth, slower: no horizon, and at most five times a second.
+        wait = self._direct_at + DEGRADED_PAUSE_SECONDS - time.monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        self._direct_at = time.monotonic()
+        free = max(1, self._pool.slots - self._feed.running - self._feed.waiting)
+        return await self._direct.claim(self._pool.name, token=token, count=min(count, free)), False
+
+    async def _take(self, ids: Sequence[str], token: str) -> list[Job]:
+        """Claim in MongoDB. An unknown outcome is resolved by the token before anything is put back."""
+        try:
+            return await self._state.claim(ids, token=token, owner=self._incarnation, types=self._pool.types)
+        except StoreUnavailableError as error:
+            log.warning("claim.unresolved", detail=str(error), ids=len(ids))
+        pause = 0.1
+        while True:
+            await asyncio.sleep(pause)
+            self._board.beat_claim()
+            try:
+                return await self._state.claimed(token=token, owner=self._incarnation)
+            except StoreUnavailableError:
+                if self._stopping:
+                    raise
+                pause = min(pause * 2, 2.0)
+
+    # -- refused ids -------------------------------------------------------------------------------------------
+
+    def _judge_later(self, token: str, ids: list[str], now_ms: int) -> None:
+        task = asyncio.create_task(self._judge(token, ids, now_ms))
+        self._judging.add(task)
+        task.add_done_callback(self._judging.discard)
+
+    async def _judge(self, token: str, ids: list[str], now_ms: int) -> None:
+        try:
+            places = await self._state.places(ids)
+            expired = [place.job_id for place in places if place.state is JobState.QUEUED and place.expired]
+            if expired:
+                await self._state.expire(expired)
+                places = await self._state.places(ids)
+            verdicts = [judge(place, types=self._pool.types, now_ms=now_ms) for place in places]
+            await self._queue.putback(self._pool.name, token=token, verdicts=verdicts)
+        except StoreUnavailableError as error:
+            # They stay in flight; the sweep looks at them.
+            log.warning("claim.refused_not_judged", ids=len(ids), detail=str(error))
+            return
+        counts: dict[str, int] = {}
+        for verdict in verdicts:
+            counts[verdict.place] = counts.get(verdict.place, 0) + 1
+        log.info("claim.refused", pool=self._pool.name, **counts)
+
+    def _hand_back_stale(self) -> None:
+        stale = self._feed.withdraw(older_than_seconds=stale_after_seconds(self._pool.horizon_seconds))
+        if stale:
+            log.info("claim.handed_back", jobs=len(stale))
+        for held in stale:
+            self._settler.submit(held)
+
+
+def judge(place: Place, *, types: Sequence[str], now_ms: int) -> Verdict:
+    """Where a refused id belongs, by what its document says.
+
+    Args:
+        place: What MongoDB says.
+        types: The job types this child knows.
+        now_ms: Redis' clock at the claim.
+    """
+    if place.state is None or place.state.is_terminal:
+        return Verdict(place.job_id, "drop")
+    if place.state is JobState.PROCESSING:
+        return Verdict(place.job_id, "leave")
+    if not place.due:
+        return Verdict(place.job_id, "delayed", due_ms=place.run_at_ms, score=place.score)
+    # Due and refused: another claim is being committed, or this child lacks the type. Never straight to the head: it
+    # would spin, and every other job would wait behind it.
+    wait = PUTBACK_MS if place.type in types else UNKNOWN_TYPE_MS
+    return Verdict(place.job_id, "delayed", due_ms=now_ms + wait, score=place.score)
+
+
+def _pause(claim: Claim) -> float:
+    if claim.next_due_ms is None:
+        return POLL_SECONDS
+    return min(POLL_SECONDS, max(0.005, (claim.next_due_ms - claim.now_ms) / 1000))

@@ -1,0 +1,202 @@
+"""What a running job is given: `JobContext`, with every write guarded by the attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from pydantic import JsonValue
+
+from headrace.contracts.errors import JobCancelled, LeaseLost, StoreUnavailableError
+from headrace.contracts.executor import JobLog
+from headrace.runtime.store.state_manager import JobStateManager
+from headrace.worker.held import Held, Stop
+
+T = TypeVar("T")
+
+MAX_RETRY_SECONDS = 2.0
+
+
+class RunningContext:
+    """The context of one attempt.
+
+    Args:
+        held: The job.
+        state: Where progress and checkpoints go.
+        owner: The incarnation that holds the job.
+        loop: The event loop that the stores belong to.
+        limit_bytes: How large a checkpoint may be.
+        scratch_root: Where scratch folders are made.
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        *,
+        state: JobStateManager,
+        owner: str,
+        loop: asyncio.AbstractEventLoop,
+        limit_bytes: int,
+        scratch_root: Path,
+    ) -> None:
+        self._held = held
+        self._state = state
+        self._owner = owner
+        self._loop = loop
+        self._limit_bytes = limit_bytes
+        self._scratch_root = scratch_root
+        self._scratch: Path | None = None
+        self._unsaved: tuple[float, str] | None = None
+        self.progress: tuple[float, str] | None = None
+        job = held.job
+        self._checkpoint: JsonValue = json.loads(job.checkpoint) if job.checkpoint is not None else None
+        self._log: JobLog = structlog.get_logger("headrace.job").bind(job_id=job.id, type=job.type, attempt=job.attempt)
+
+    @property
+    def job_id(self) -> str:
+        """The job."""
+        return self._held.job.id
+
+    @property
+    def attempt(self) -> int:
+        """The fencing token."""
+        return self._held.job.attempt
+
+    @property
+    def checkpoint(self) -> JsonValue:
+        """The last saved checkpoint of any attempt, this one's included."""
+        return self._checkpoint
+
+    @property
+    def scratch_dir(self) -> Path:
+        """A folder of this attempt alone."""
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix=f"{self.job_id}-{self.attempt}-", dir=self._scratch_root))
+        return self._scratch
+
+    @property
+    def log(self) -> JobLog:
+        """The job's logger."""
+        return self._log
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job should stop, for whatever reason."""
+        return self._held.stop is not None
+
+    @property
+    def sync(self) -> SyncContext:
+        """The waiting forms, for plain functions."""
+        return SyncContext(self)
+
+    async def report_progress(self, fraction: float, message: str = "") -> None:
+        """See `JobContext.report_progress`."""
+        self.check()
+        value = (min(1.0, max(0.0, float(fraction))), str(message)[:1000])
+        self.progress = self._unsaved = value
+
+    async def save_checkpoint(self, value: JsonValue) -> None:
+        """See `JobContext.save_checkpoint`. While MongoDB is away it waits, as long as the job's own limit allows."""
+        self.check()
+        text = self._encode(value)
+        await self._until_saved(
+            lambda: self._state.save_checkpoint(
+                self.job_id, self.attempt, self._owner, text, started_ms_ago=self._held.started_ms_ago()
+            )
+        )
+        self._checkpoint = json.loads(text)
+
+    async def flush_progress(self) -> None:
+        """Save the last progress if it changed. Called about once a second, never by the job itself."""
+        unsaved, self._unsaved = self._unsaved, None
+        if unsaved is None:
+            return
+        try:
+            await self._state.save_progress(
+                self.job_id,
+                self.attempt,
+                self._owner,
+                fraction=unsaved[0],
+                message=unsaved[1],
+                started_ms_ago=self._held.started_ms_ago(),
+            )
+        except LeaseLost:
+            self._held.ask_to_stop(Stop.LOST)
+        except JobCancelled:
+            self._held.ask_to_stop(Stop.CANCEL)
+        except StoreUnavailableError:
+            self._unsaved = self.progress  # the newest; it goes with the next pass
+
+    def check(self) -> None:
+        """Raise if this attempt should stop.
+
+        Raises:
+            JobCancelled: A cancel was asked for.
+            LeaseLost: The attempt no longer counts, or its worker shuts down and hands it back.
+        """
+        if self._held.stop is Stop.CANCEL:
+            raise JobCancelled(f"a cancel of {self.job_id} was asked for")
+        if self._held.stop is not None:
+            raise LeaseLost(f"attempt {self.attempt} of {self.job_id} no longer counts")
+
+    def close(self) -> None:
+        """Remove the scratch folder, whatever is in it."""
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def wait(self, make: Callable[[], Awaitable[T]]) -> T:
+        """Run a coroutine on the event loop and wait for it in this thread."""
+
+        async def run() -> T:
+            return await make()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    def _encode(self, value: JsonValue) -> str:
+        try:
+            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            size = len(text.encode())
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"the checkpoint is not JSON: {error}") from None
+        if size > self._limit_bytes:
+            raise ValueError(f"the checkpoint has {size} bytes as JSON; {self._limit_bytes} are allowed")
+        return text
+
+    async def _until_saved(self, save: Callable[[], Awaitable[None]]) -> None:
+        pause = 0.05
+        while True:
+            try:
+                await save()
+            except StoreUnavailableError:
+                self.check()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, MAX_RETRY_SECONDS)
+            except LeaseLost:
+                self._held.ask_to_stop(Stop.LOST)
+                raise
+            except JobCancelled:
+                self._held.ask_to_stop(Stop.CANCEL)
+                raise
+            else:
+                return
+
+
+class SyncContext:
+    """The waiting forms of the context's coroutines."""
+
+    def __init__(self, context: RunningContext) -> None:
+        self._context = context
+
+    def report_progress(self, fraction: float, message: str = "") -> None:
+        """See `JobContext.report_progress`."""
+        self._context.wait(lambda: self._context.report_progress(fraction, message))
+
+    def save_checkpoint(self, value: JsonValue) -> None:
+        """See `JobContext.save_checkpoint`."""
+        self._context.wait(lambda: self._context.save_checkpoint(value))

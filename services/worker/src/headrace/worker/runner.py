@@ -1,0 +1,228 @@
+"""Runs one job: the actor behind every message. Claimed job in, settlement out."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import structlog
+from dramatiq.asyncio import EventLoopThread
+from dramatiq.threading import Interrupt
+from pydantic import ValidationError
+
+from headrace.contracts.config import JobConfig
+from headrace.contracts.errors import JobCancelled, LeaseLost, PermanentError
+from headrace.contracts.executor import JobExecutor
+from headrace.runtime.process.failpoints import fp
+from headrace.runtime.store.state_manager import JobStateManager
+from headrace.runtime.store.values import Settlement
+from headrace.worker import outcome
+from headrace.worker.board import Board
+from headrace.worker.budget import RunTimes
+from headrace.worker.context import RunningContext
+from headrace.worker.held import Held, Stop
+from headrace.worker.interrupt import AskedToStop, SoftLimit, finish, interrupt_thread
+
+COOPERATE_SECONDS = 1.0
+"""How long a plain function that was asked to stop may take before an exception is raised in its thread."""
+
+log = structlog.get_logger(__name__)
+
+
+class InvalidPayload(PermanentError):  # noqa: N818  -- becomes the error type of the job
+    """The payload does not fit the installed model; another attempt would find the same."""
+
+
+class Runner:
+    """Runs jobs on the calling thread (plain executors) or on the event loop (coroutines)."""
+
+    def __init__(
+        self,
+        *,
+        executors: Mapping[str, JobExecutor[Any]],
+        config: JobConfig,
+        incarnation: str,
+        state: JobStateManager,
+        board: Board,
+        thread: EventLoopThread,
+        scratch_root: Path,
+    ) -> None:
+        self._executors = executors
+        self._config = config
+        self._incarnation = incarnation
+        self._state = state
+        self._board = board
+        self._thread = thread
+        self._scratch_root = scratch_root
+        self._slot_numbers = itertools.count()
+        self._local = threading.local()
+        self._contexts: dict[Held, tuple[RunningContext, int | None]] = {}
+        self.run_times = RunTimes()
+
+    def run(self, held: Held) -> None:
+        """Run a job to its end and leave the settlement on it. Never raises.
+
+        A settlement of None means: write nothing, the attempt no longer counts.
+        """
+        slot = self._slot()
+        executor = self._executors[held.job.type]
+        self._board.start(slot, held.job.id, held.job.attempt, held.job.timeout_seconds)
+        fp("worker.job_started")
+        began = time.perf_counter()
+        context: RunningContext | None = None
+        try:
+            context = RunningContext(
+                held,
+                state=self._state,
+                owner=self._incarnation,
+                loop=self._thread.loop,
+                limit_bytes=self._config.payload_limit_bytes,
+                scratch_root=self._scratch_root,
+            )
+            payload = _payload(executor, held)
+            if executor.is_async():
+                held.settlement = self._thread.run_coroutine(self._run_async(held, executor, context, payload))
+            else:
+                held.settlement = self._run_plain(held, executor, context, payload)
+        except BaseException as error:  # noqa: BLE001 -- whatever a job does, it ends in a settlement
+            held.settlement = self._settle_error(held, error)
+        finally:
+            finish(held)
+            self._contexts.pop(held, None)
+            if context is not None:
+                context.close()
+            self._board.end(slot)
+        seconds = time.perf_counter() - began
+        self.run_times.add(seconds)
+        self._log_end(held, seconds)
+
+    async def _run_async(
+        self, held: Held, executor: JobExecutor[Any], context: RunningContext, payload: Any
+    ) -> Settlement | None:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = self._thread.loop
+
+        def interrupt(_: Stop) -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        if not held.begin(interrupt):
+            return _stopped(held)
+        self._contexts[held] = (context, None)
+        try:
+            async with asyncio.timeout(held.job.timeout_seconds) as limit:
+                result = await executor.execute(context, payload)  # type: ignore[misc]  # checked: it is a coroutine
+        except TimeoutError as error:
+            if limit.expired():
+                return self._settle_error(held, _timeout(held))
+            return self._settle_error(held, error)
+        except asyncio.CancelledError:
+            if held.stop is None:
+                raise
+            task.uncancel()
+            return _stopped(held)
+        except Exception as error:  # noqa: BLE001 -- the job's own error
+            return self._settle_error(held, error)
+        return self._settle_result(held, result, context)
+
+    def _run_plain(
+        self, held: Held, executor: JobExecutor[Any], context: RunningContext, payload: Any
+    ) -> Settlement | None:
+        if not held.begin(lambda _: None):
+            return _stopped(held)
+        self._contexts[held] = (context, threading.get_ident())
+        try:
+            result = executor.execute(context, payload)
+        except AskedToStop:
+            return _stopped(held)
+        except SoftLimit:
+            return self._settle_error(held, _timeout(held))
+        return self._settle_result(held, result, context)
+
+    def _settle_result(self, held: Held, result: Any, context: RunningContext) -> Settlement | None:
+        if held.stop is Stop.LOST:
+            return None
+        text = outcome.encode_result(result, limit_bytes=self._config.payload_limit_bytes)
+        return outcome.completed(held.job, text, started_ms_ago=held.started_ms_ago() or 0, progress=context.progress)
+
+    def _settle_error(self, held: Held, error: BaseException) -> Settlement | None:
+        if held.stop is not None or isinstance(error, JobCancelled | LeaseLost):
+            if held.stop is None:
+                held.stop = Stop.CANCEL if isinstance(error, JobCancelled) else Stop.LOST
+            return _stopped(held)
+        if isinstance(error, Interrupt):
+            error = _timeout(held) if isinstance(error, SoftLimit) else RuntimeError("interrupted")
+        policy = self._executors[held.job.type].policy.retry
+        return outcome.failed(
+            held.job, error, policy=policy, jitter=random.random(), started_ms_ago=held.started_ms_ago()
+        )
+
+    # -- beside the jobs ---------------------------------------------------------------------------------------
+
+    async def flush_progress(self) -> None:
+        """Save the progress of every running job that changed. A duty, about once a second."""
+        contexts = [context for context, _ in list(self._contexts.values())]
+        if contexts:
+            await asyncio.gather(*(context.flush_progress() for context in contexts))
+
+    async def enforce_limits(self) -> None:
+        """Raise in the threads of plain jobs that ran too long or did not stop when asked. A duty."""
+        now = time.monotonic()
+        for held, (_, thread_id) in list(self._contexts.items()):
+            if thread_id is None or held.started_at is None:
+                continue
+            if held.stop is not None:
+                if held.stopped_for(now) > COOPERATE_SECONDS:
+                    interrupt_thread(held, thread_id, AskedToStop)
+            elif now - held.started_at > held.job.timeout_seconds:
+                interrupt_thread(held, thread_id, SoftLimit)
+
+    def _slot(self) -> int:
+        slot: int | None = getattr(self._local, "slot", None)
+        if slot is None:
+            slot = self._local.slot = next(self._slot_numbers)
+        return slot
+
+    def _log_end(self, held: Held, seconds: float) -> None:
+        settlement = held.settlement
+        fields: dict[str, Any] = {
+            "job_id": held.job.id,
+            "type": held.job.type,
+            "attempt": held.job.attempt,
+            "outcome": settlement.reason.value if settlement else "lost",
+            "seconds": round(seconds, 4),
+        }
+        if settlement is not None and settlement.error is not None:
+            fields["error"] = settlement.error.type
+            log.warning("job.ended", **fields)
+        else:
+            log.debug("job.ended", **fields)
+
+
+def _payload(executor: JobExecutor[Any], held: Held) -> Any:
+    try:
+        return executor.payload_model.model_validate_json(held.job.payload)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False, include_context=False)
+        )
+        raise InvalidPayload(problems) from None
+
+
+def _stopped(held: Held) -> Settlement | None:
+    if held.stop is Stop.CANCEL:
+        return outcome.cancelled(held.job, started_ms_ago=held.started_ms_ago())
+    if held.stop is Stop.RELEASE:
+        return outcome.released(held.job, started_ms_ago=held.started_ms_ago())
+    return None
+
+
+def _timeout(held: Held) -> outcome.JobTimeout:
+    return outcome.JobTimeout(f"ran longer than {held.job.timeout_seconds:g} s")

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from headrace.client import Client
+from headrace.client import Client, NotReachableError
 from headrace.contracts.api import JobView
 from headrace.contracts.errors import UnknownJobTypeError
 from headrace.contracts.states import JobState
@@ -72,19 +72,17 @@ async def _submit(client: Client, payload: dict[str, Any]) -> JobView:
 
 
 async def _follow(system: LocalSystem, client: Client, job: JobView, console: Console) -> JobView:
-    watch = asyncio.create_task(system.watch())
-    try:
-        with ProgressLine(console) as line:
-            while not job.state.is_terminal:
-                await asyncio.wait([watch], timeout=0.2)
-                if watch.done():
-                    watch.result()
+    with ProgressLine(console) as line:
+        while not job.state.is_terminal:
+            await asyncio.sleep(0.2)
+            system.check_runs()
+            try:
                 job = await client.get(job.id)
-                line.show(job)
-        return job
-    finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+            except NotReachableError:
+                system.check_runs()  # the better explanation, if that is why
+                raise
+            line.show(job)
+    return job
 
 
 async def _keep_pages(system: LocalSystem, client: Client, job: JobView) -> Path:

@@ -19,7 +19,7 @@ REDIRECTS = 5
 _WORDS = (
     "water wheel mill gate channel sluice weir stone grain river spring flood summer winter levee turbine current "
     "bank bridge reed stream valley dam pond ford race paddle axle gear hopper flour sack miller"
-).split()  # noqa: SIM905 -- a list of thirty strings hides the words
+)
 
 
 @dataclass
@@ -72,11 +72,11 @@ class DemoSite:
         self._delay_seconds = delay_seconds
         app = web.Application()
         app.router.add_get("/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, LOOPBACK, 0, shutdown_timeout=1).start()
+        await web.TCPSite(self._runner, LOOPBACK, 0).start()
         self.url = f"http://{LOOPBACK}:{self._runner.addresses[0][1]}/"
         return self
 
@@ -110,7 +110,7 @@ def _article_page(section: int, article: int) -> str:
 
 def _page(title: str, links: list[str], seed: int) -> str:
     words = random.Random(seed)
-    text = "".join(f"<p>{' '.join(words.choices(_WORDS, k=40)).capitalize()}.</p>\n" for _ in range(4))
+    text = "".join(f"<p>{' '.join(words.choices(_WORDS.split(), k=40)).capitalize()}.</p>\n" for _ in range(4))
     items = "".join(f'<li><a href="{link}">{link}</a></li>\n' for link in links)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'

@@ -94,6 +94,7 @@ class MongoServer(EmbeddedServer):
             while True:
                 try:
                     if client.admin.command("hello").get("isWritablePrimary"):
+                        self._check_it_is_ours(client)
                         return
                     self._configure(client)
                 except PyMongoError as error:
@@ -103,6 +104,10 @@ class MongoServer(EmbeddedServer):
                 if time.monotonic() > deadline or not self.running:
                     raise ServerStartError(f"{self.name} did not become primary: {last}")
                 time.sleep(0.02)
+
+    def _check_it_is_ours(self, client: MongoClient[dict[str, Any]]) -> None:
+        if client.admin.command("serverStatus")["pid"] != self.pid:
+            raise ServerStartError(f"port {self.port} was taken by another mongod")
 
     def _configure(self, client: MongoClient[dict[str, Any]]) -> None:
         wanted = {"_id": REPLICA_SET, "members": [{"_id": 0, "host": self._host}]}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headrace.local.binaries import RedisKind, find_redis
 from headrace.local.ports import LOOPBACK
-from headrace.local.server import EmbeddedServer
+from headrace.local.server import EmbeddedServer, ServerStartError
 
 
 class RedisServer(EmbeddedServer):
@@ -51,11 +51,17 @@ class RedisServer(EmbeddedServer):
         return f"redis://{login}{LOOPBACK}:{self.port}/0"
 
     def restart(self, *, keep_data: bool) -> None:
-        """Stop it and start it at the same address, with its data or empty. Its run id changes either way."""
+        """Stop it and start it at the same address, with its data or empty. Its run id changes either way.
+
+        Raises:
+            ServerStartError: It could not save its data, or did not start again.
+        """
         if not keep_data or self._appendonly:
             super().restart(keep_data=keep_data)
             return
-        self._ask("SAVE", timeout=30)
+        answer = self._ask("SAVE", timeout=30)
+        if not answer.startswith("+OK"):
+            raise ServerStartError(f"{self.name} could not save its data: {answer.strip()}")
         super().restart(keep_data=True)
         # Loaded by now. Left there, a later crash would bring an old state back instead of nothing.
         self._dump.unlink(missing_ok=True)
@@ -88,12 +94,14 @@ class RedisServer(EmbeddedServer):
         return [str(self._program), str(file)]
 
     def _serves(self) -> bool:
+        # Its process id, not just an answer: on a port that was snatched another server would answer.
         try:
-            return self._ask("PING", timeout=0.5).startswith("+PONG")
+            return self.running and f"process_id:{self.pid}\r\n" in self._ask("INFO server", timeout=0.5)
         except OSError:
             return False
 
     def _ask(self, command: str, *, timeout: float) -> str:
+        """The answer to one command: its line, or the text of a bulk string."""
         login = f"AUTH {self._password}\r\n" if self._password else ""
         with (
             socket.create_connection((LOOPBACK, self.port), timeout=timeout) as connection,
@@ -102,4 +110,5 @@ class RedisServer(EmbeddedServer):
             connection.sendall(f"{login}{command}\r\n".encode())
             if login:
                 answers.readline()
-            return answers.readline().decode()
+            line = answers.readline().decode()
+            return answers.read(int(line[1:])).decode() if line.startswith("$") else line

@@ -119,12 +119,20 @@ class LocalSystem:
             ServiceFailedError: A part has ended by itself.
         """
         while True:
-            for service in self._services:
-                service.check_runs()
-            for store in self._stores:
-                if not store.running:
-                    raise ServiceFailedError(f"{store.name} has ended; its log is {store.log_file}")
+            self.check_runs()
             await asyncio.sleep(0.2)
+
+    def check_runs(self) -> None:
+        """Do nothing while everything runs.
+
+        Raises:
+            ServiceFailedError: A part has ended by itself.
+        """
+        for store in self._stores:  # first: a service that ends because of its store is not the cause
+            if not store.running:
+                raise ServiceFailedError(f"{store.name} has ended; its log is {store.log_file}")
+        for service in self._services:
+            service.check_runs()
 
     def hurry(self) -> None:
         """Make a `stop` under way, or the next one, kill the services instead of waiting for them."""

@@ -16,7 +16,7 @@ JOB_INDEXES = (
     # Claims straight from MongoDB, rebuilds, counts per pool and state: (pool, state) in claim order. It holds pending
     # jobs only, so it stays small however much history is kept.
     IndexModel(
-        [("pool", ASCENDING), ("state", ASCENDING), ("score", ASCENDING)],
+        [("pool", ASCENDING), ("state", ASCENDING), ("score", ASCENDING), ("_id", ASCENDING)],
         name="pending_in_claim_order",
         partialFilterExpression=PENDING,
     ),

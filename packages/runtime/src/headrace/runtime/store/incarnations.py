@@ -36,7 +36,10 @@ class Incarnations:
         version: str,
         lease_seconds: float,
     ) -> None:
-        """Write the document that a child must have before it claims anything. Majority-durable when it returns."""
+        """Write the document that a child must have before it claims anything. Majority-durable when it returns.
+
+        Registering again is harmless: one that was marked dead meanwhile stays dead.
+        """
         fixed = {
             "service": service,
             "host": host,
@@ -51,7 +54,11 @@ class Incarnations:
                 [
                     {
                         "$set": {name: {"$literal": value} for name, value in fixed.items()}
-                        | {"started_at": "$$NOW", "lease_until": _lease_end(lease_seconds), "dead_at": None}
+                        | {
+                            "started_at": {"$ifNull": ["$started_at", "$$NOW"]},
+                            "lease_until": _lease_end(lease_seconds),
+                            "dead_at": {"$ifNull": ["$dead_at", None]},
+                        }
                     }
                 ],
                 upsert=True,

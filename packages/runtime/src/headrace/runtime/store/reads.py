@@ -108,8 +108,10 @@ class Reads:
             cursor = self._jobs.find(
                 {"pool": pool, "state": JobState.PROCESSING.value}, {"claimed_at": 1, "claim_token": 1}
             )
-            async for document in cursor:
-                yield document["_id"], to_milliseconds(document["claimed_at"]), document.get("claim_token") or ""
+            documents = [document async for document in cursor]
+        # Yielded outside: the time limit of the read must not bind what the caller does between two of them.
+        for document in documents:
+            yield document["_id"], to_milliseconds(document["claimed_at"]), document.get("claim_token") or ""
 
     async def changed(self, *, within_seconds: float, limit: int = 20_000) -> list[tuple[str, Place]]:
         """Jobs whose state changed lately: (pool, place), oldest change first."""

@@ -61,6 +61,8 @@ class Orphaning(StateBase):
         """
         filter_ = updates.guarded(orphan.job_id, orphan.attempt, orphan.owner)
         extra: dict[str, Any] = {"crashes": decision.crashes}
+        if decision.crashes != orphan.crashes or orphan.checkpoint_attempt == orphan.attempt:
+            extra["expires_at"] = "$$REMOVE"  # it did start in time
         if decision.to is JobState.FAILED:
             error = {
                 "type": decision.reason.value,

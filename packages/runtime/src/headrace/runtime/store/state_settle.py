@@ -36,6 +36,8 @@ class Settling(StateBase):
         Raises:
             StoreUnavailableError, OutcomeUnknownError: Send the same again; what was applied is recognised.
         """
+        if not settlements:
+            return []
         owner = owner or by
         operations = [self._settle_operation(item, by=by, owner=owner) for item in settlements]
         with writing("settle"):
@@ -63,6 +65,7 @@ class Settling(StateBase):
             extra["result"] = updates.literal(item.result)
         if item.counts_failure:
             extra["failures"] = {"$add": ["$failures", 1]}
+        if item.counts_failure or item.started_ms_ago is not None:
             extra["expires_at"] = "$$REMOVE"  # it did start in time
         pipeline = updates.leave(
             item.to,

@@ -31,7 +31,8 @@ def fingerprint(type_: str, message: str) -> str:
 def to_job_error(error: BaseException, *, type_: str | None = None) -> JobError:
     """The record of an exception."""
     kind = type(error)
-    name = type_ or (kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}")
+    plain = kind.__module__ in {"builtins", "headrace.contracts.errors"}
+    name = type_ or (kind.__name__ if plain else f"{kind.__module__}.{kind.__qualname__}")
     # Lone surrogates and NUL are legal in Python text and not in BSON strings or on terminals.
     message = str(error).encode("utf-8", "replace").decode().replace("\0", "�")[:MESSAGE_LIMIT]
     return JobError(type=name, message=message, fingerprint=fingerprint(name, message), at=datetime.now(UTC))

@@ -45,12 +45,16 @@ def is_allowed(text: str, *, allow_private: bool) -> bool:
         allow_private: Also allow loopback and private networks. Link-local addresses, where clouds keep the
             credentials of their machines, stay refused.
     """
-    address = unwrap(ipaddress.ip_address(text.partition("%")[0]))
+    try:
+        address = unwrap(ipaddress.ip_address(text.partition("%")[0]))
+    except ValueError:
+        # A host written as one number is passed on unread; what it stands for is nobody's business here.
+        return False
     if address.is_multicast or address.is_unspecified or address.is_link_local:
         return False
     if address.is_global:
         return True
-    if isinstance(address, ipaddress.IPv4Address) and address in _THIS_NETWORK:
+    if isinstance(address, ipaddress.IPv4Address) and (address in _THIS_NETWORK or address.is_reserved):
         return False
     return allow_private and (address.is_loopback or address.is_private)
 

@@ -148,7 +148,9 @@ class Crawler:
             if visit.location is None:
                 await self._finish(target, visit)
             else:
-                await self._redirect(target, visit, canonical(visit.location, base=target.url))
+                # An empty Location would resolve to the page itself.
+                url = canonical(visit.location, base=target.url) if visit.location else None
+                await self._redirect(target, visit, url)
         finally:
             self._politeness.leave(host_of(target.url))
             self._running.discard(target.key)

@@ -7,11 +7,11 @@ from typing import Any, cast
 from headrace.contracts.errors import ConfigError, StoreUnavailableError
 from headrace.contracts.job import SCORE_STEP, Priority
 from headrace.runtime.queue.base import Depths
-from headrace.runtime.queue.care import CareVerbs
 from headrace.runtime.queue.errors import translate
+from headrace.runtime.queue.mend import MendVerbs
 
 
-class RedisJobQueue(CareVerbs):
+class RedisJobQueue(MendVerbs):
     """A `JobQueue` in Redis (or Valkey), with what recovery needs besides.
 
     Each verb is one script, or one per thousand ids, and safe to repeat. Nothing here is the truth: an id says that a

@@ -1,0 +1,140 @@
+"""Fill an emptied, restarted or restored Redis from MongoDB, pool by pool; adds only, so it may be cut anywhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from headrace.contracts.states import JobState
+from headrace.recovery.counts import Counts
+from headrace.recovery.parts import Parts
+from headrace.recovery.pools import Pools
+from headrace.runtime.process.failpoints import afp
+from headrace.runtime.queue import Entry, InFlight
+from headrace.runtime.store.reconcile_reads import Standing
+
+FIRST_PAGE = 500
+"""Of every pool before the rest of any: claims are allowed from then on."""
+PAGE = 5000
+CHANGED_PAGE = 1000
+OVERLAP = timedelta(seconds=30)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _Rebuild:
+    pool: str
+    marker: str
+    began: float
+    added: int = 0
+
+
+class RebuildDuty:
+    """Notices pools that are not complete, and completes them.
+
+    Order: the pause (the truth is in MongoDB), the first page of every pool, running jobs, the rest in claim order,
+    then what changed since the start, then the epoch. A loss in the middle takes the marker away, so the end is
+    refused and the next pass begins again.
+
+    Args:
+        parts: The open stores.
+        pools: The pools to look at.
+        go_on: Asked between pages; False ends the pass without completing anything.
+    """
+
+    name = "rebuild"
+    seconds = 1.0
+
+    def __init__(self, parts: Parts, pools: Pools, *, go_on: Callable[[], bool] = lambda: True) -> None:
+        self._parts = parts
+        self._pools = pools
+        self._go_on = go_on
+
+    async def run_once(self) -> Counts:
+        """Complete every pool that is not.
+
+        Raises:
+            StoreUnavailableError: A store does not answer, or Redis is full. What was added stays.
+        """
+        begun: list[_Rebuild] = []
+        failure: Exception | None = None
+
+        async def begin(pool: str) -> Counts:
+            if not await self._parts.queue.is_complete(pool):
+                begun.append(await self._begin(pool))
+            return Counts()
+
+        async def finish(pool: str) -> Counts:
+            return Counts({"rebuilt": sum([await self._finish(item) for item in begun if item.pool == pool])})
+
+        try:
+            await self._pools.each(begin)
+        except Exception as error:  # noqa: BLE001 -- raised below; a pool that cannot begin does not keep others empty
+            failure = error
+        counts = await self._pools.each(finish) if begun else Counts()
+        if failure is not None:
+            raise failure
+        return counts
+
+    async def _begin(self, pool: str) -> _Rebuild:
+        began = time.monotonic()
+        marker = await self._parts.queue.begin_rebuild(pool)
+        log.warning("recovery.rebuild_started", pool=pool)
+        reason = (await self._parts.reads.paused()).get(pool)
+        await self._parts.queue.pause(pool, reason is not None, reason or "")
+        rebuild = _Rebuild(pool, marker, began)
+        await self._add_first(rebuild)
+        async for running in self._parts.reconcile.stream(pool, JobState.PROCESSING, page=CHANGED_PAGE):
+            await self._adopt(rebuild, running)
+        return rebuild
+
+    async def _add_first(self, rebuild: _Rebuild) -> None:
+        async with aclosing(self._parts.reconcile.waiting(rebuild.pool, page=FIRST_PAGE)) as pages:
+            async for page in pages:
+                await self._add(rebuild, page)
+                return
+
+    async def _finish(self, rebuild: _Rebuild) -> int:
+        async with aclosing(self._parts.reconcile.waiting(rebuild.pool, page=PAGE)) as pages:
+            async for page in pages:
+                await afp("during_rebuild")
+                await self._add(rebuild, page)
+                if not self._go_on():
+                    return 0
+        await self._add_changed(rebuild)
+        await afp("before_finish_rebuild")
+        if not await self._parts.queue.finish_rebuild(rebuild.pool, rebuild.marker):
+            log.warning("recovery.rebuild_lost", pool=rebuild.pool)
+            return 0
+        seconds = round(time.monotonic() - rebuild.began, 3)
+        log.info("recovery.rebuild_finished", pool=rebuild.pool, added=rebuild.added, seconds=seconds)
+        return rebuild.added
+
+    async def _add(self, rebuild: _Rebuild, page: list[tuple[str, int, int]]) -> None:
+        entries = [Entry(job_id, score, due_ms=run_at_ms) for job_id, score, run_at_ms in page]
+        rebuild.added += await self._parts.queue.enqueue(rebuild.pool, entries)
+
+    async def _adopt(self, rebuild: _Rebuild, running: list[Standing]) -> None:
+        entries = [InFlight(item.id, item.claimed_ms, item.claim_token or None) for item in running]
+        rebuild.added += await self._parts.queue.adopt(rebuild.pool, entries)
+
+    async def _add_changed(self, rebuild: _Rebuild) -> None:
+        """What was inserted or changed behind the walk, and what a producer could not push meanwhile."""
+        now = await self._parts.reconcile.now()
+        after = now - timedelta(seconds=time.monotonic() - rebuild.began) - OVERLAP
+        until = now + OVERLAP  # whatever comes while this goes on
+        while True:
+            page = await self._parts.reconcile.changed(after=after, until=until, limit=CHANGED_PAGE)
+            here = [item for item in page.standings if item.pool == rebuild.pool]
+            waiting = [(item.id, item.score, item.run_at_ms) for item in here if item.state is JobState.QUEUED]
+            await self._add(rebuild, waiting)
+            await self._adopt(rebuild, [item for item in here if item.state is JobState.PROCESSING])
+            if page.last is None or not self._go_on():
+                return
+            after = page.last

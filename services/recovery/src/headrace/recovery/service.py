@@ -1,0 +1,116 @@
+"""`JobRecoveryService`: every duty in its rhythm, on one of several processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from headrace.recovery.counts import Duty
+from headrace.recovery.deaths import DeathDuty
+from headrace.recovery.expiry import ExpiryDuty
+from headrace.recovery.full import FullPass
+from headrace.recovery.ghosts import GhostDuty, Suspects
+from headrace.recovery.leadership import Leadership
+from headrace.recovery.mend import Mender
+from headrace.recovery.metrics import RecoveryMetrics
+from headrace.recovery.orphans import OrphanDuty
+from headrace.recovery.parts import Parts
+from headrace.recovery.pools import Pools
+from headrace.recovery.prune import PruneDuty
+from headrace.recovery.rebuild import RebuildDuty
+from headrace.recovery.recent import RecentDuty
+from headrace.recovery.reservations import ReservationDuty
+from headrace.recovery.stored import StoredDuty
+from headrace.recovery.sweep import SweepDuty
+from headrace.runtime.process.every import every
+
+JITTER = 0.05
+
+
+class JobRecoveryService:
+    """Brings MongoDB and Redis back together after any fault; re-enqueues, never executes.
+
+    Only the leader acts; a standby does nothing but ask for the lease. Each duty has a loop of its own, so one that
+    fails or takes long does not hold up the others.
+
+    Args:
+        parts: The open stores; closed by `stop`.
+        metrics: Where the duties' results are counted.
+    """
+
+    def __init__(self, parts: Parts, metrics: RecoveryMetrics) -> None:
+        self._parts = parts
+        self._metrics = metrics
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_prepared = False
+        self.leadership = Leadership(parts, on_new=self._begin_anew)
+        suspects = Suspects()
+        mender = Mender(parts, suspects)
+        pools = Pools(parts)
+        self._deaths = DeathDuty(parts)
+        self._recent = RecentDuty(parts, mender)
+        self.full_pass = FullPass(parts, pools, mender, go_on=self._may_go_on)
+        self.duties: tuple[Duty, ...] = (
+            self._deaths,
+            OrphanDuty(parts),
+            RebuildDuty(parts, pools, go_on=self._may_go_on),
+            SweepDuty(parts, pools, suspects),
+            StoredDuty(parts, pools),
+            ReservationDuty(parts, pools),
+            ExpiryDuty(parts),
+            self._recent,
+            GhostDuty(parts, suspects),
+            self.full_pass,
+            PruneDuty(parts),
+        )
+
+    async def start(self) -> None:
+        """Begin. Needs no store to be there."""
+        self._loop(self._lead, self.leadership.seconds, self.leadership.name)
+        for duty in self.duties:
+            self._loop(self._led(duty), duty.seconds, duty.name)
+
+    async def stop(self) -> None:
+        """End every loop after the pass it is in, give the leadership back, close the stores. Safe to call again."""
+        self._stop.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.leadership.end()
+        await self._parts.close()
+
+    def _loop(self, run_once: Callable[[], Awaitable[object]], seconds: float, name: str) -> None:
+        self._tasks.append(
+            asyncio.create_task(every(seconds, run_once, name=name, stop=self._stop, jitter=JITTER), name=name)
+        )
+
+    async def _lead(self) -> None:
+        try:
+            if not self._is_prepared:
+                # Without the indexes every duty would read whole collections each second.
+                await self._parts.database.ensure_indexes()
+                self._is_prepared = True
+            await self.leadership.run_once()
+        finally:
+            self._metrics.leads(self.leadership.is_leading())
+
+    def _led(self, duty: Duty) -> Callable[[], Awaitable[object]]:
+        async def run_once() -> None:
+            if not self.leadership.is_leading():
+                return
+            try:
+                counts = await duty.run_once()
+            except Exception:
+                self._metrics.failed(duty.name)
+                raise
+            self._metrics.did(duty.name, counts)
+            if duty is self.full_pass:
+                self._metrics.drifted(self.full_pass.drift_by_kind)
+
+        return run_once
+
+    def _may_go_on(self) -> bool:
+        return not self._stop.is_set() and self.leadership.is_leading()
+
+    def _begin_anew(self) -> None:
+        self._deaths.begin_anew()
+        self._recent.begin_anew()

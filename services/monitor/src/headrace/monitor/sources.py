@@ -1,0 +1,154 @@
+"""What the monitor reads of MongoDB and Redis. It writes to neither."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+
+from headrace.contracts.config import JobConfig
+from headrace.contracts.heartbeat import Heartbeat, Incarnation
+from headrace.contracts.job import Job
+from headrace.contracts.states import JobState
+from headrace.monitor.ask import ASK_SECONDS, Answer, ask
+from headrace.runtime.process.breaker import Breaker
+from headrace.runtime.queue import Depths, Hints, RedisJobQueue, redis_client
+from headrace.runtime.store.database import Database
+from headrace.runtime.store.incarnations import Incarnations
+from headrace.runtime.store.job_types import JobTypes
+from headrace.runtime.store.leases import LeaseView, read_lease
+from headrace.runtime.store.reads import JobQuery, Reads
+
+RECOVERY_LEASE = "recovery"
+COUNT_CAP = 10_000
+LISTED_JOBS = 10
+
+
+@dataclass(frozen=True)
+class StoreFacts:
+    """What MongoDB says. `reason` is set when it does not answer; a part that failed alone is None."""
+
+    reason: str = ""
+    counts: dict[str, int] | None = None
+    failures: list[Job] | None = None
+    running: list[Job] | None = None
+    paused: dict[str, str] | None = None
+    pools: list[str] | None = None
+    incarnations: list[Incarnation] | None = None
+    lease: Answer[LeaseView | None] = field(default_factory=Answer)
+
+
+@dataclass(frozen=True)
+class QueueFacts:
+    """What Redis says. `reason` is set when it does not answer."""
+
+    reason: str = ""
+    now_ms: int = 0
+    beats: list[Heartbeat] = field(default_factory=list)
+
+
+class MongoSource:
+    """Reads of MongoDB."""
+
+    def __init__(self, config: JobConfig) -> None:
+        self.breaker = Breaker("MongoDB")
+        self._database = Database(config, appname="headrace-monitor", max_pool_size=10)
+        self._reads = Reads(self._database)
+        self._types = JobTypes(self._database)
+        self._incarnations = Incarnations(self._database)
+
+    async def ping(self) -> Answer[None]:
+        """Whether it answers."""
+        return await ask(self.breaker, self._database.ping)
+
+    async def facts(self) -> StoreFacts:
+        """Everything the overview needs. The ping goes first, so that a store that is away costs one wait."""
+        alive = await self.ping()
+        if not alive.ok:
+            return StoreFacts(reason=alive.reason)
+        lists, facts = await asyncio.gather(self._lists(), self._state())
+        counts, failures, running = lists
+        paused, pools, incarnations, lease = facts
+        return StoreFacts(
+            counts=counts.value,
+            failures=failures.value,
+            running=running.value,
+            paused=paused.value,
+            pools=pools.value,
+            incarnations=incarnations.value,
+            lease=lease,
+        )
+
+    async def _lists(self) -> tuple[Answer[dict[str, int]], Answer[list[Job]], Answer[list[Job]]]:
+        failed = JobQuery(states=[JobState.FAILED], limit=LISTED_JOBS)
+        processing = JobQuery(states=[JobState.PROCESSING], limit=LISTED_JOBS)
+        return await asyncio.gather(
+            ask(self.breaker, partial(self._reads.counts_by_state, cap=COUNT_CAP)),
+            ask(self.breaker, partial(self._reads.jobs, failed)),
+            ask(self.breaker, partial(self._reads.jobs, processing)),
+        )
+
+    async def _state(
+        self,
+    ) -> tuple[Answer[dict[str, str]], Answer[list[str]], Answer[list[Incarnation]], Answer[LeaseView | None]]:
+        return await asyncio.gather(
+            ask(self.breaker, self._reads.paused),
+            ask(self.breaker, self._types.pools),
+            ask(self.breaker, self._incarnations.alive),
+            ask(self.breaker, partial(read_lease, self._database, RECOVERY_LEASE)),
+        )
+
+    async def ended_in_order(self, incarnation_ids: Sequence[str]) -> set[str]:
+        """Those of the worker children that ended gracefully; nothing about the others."""
+        answers = await asyncio.gather(*(ask(self.breaker, partial(self._exit_of, name)) for name in incarnation_ids))
+        pairs = zip(incarnation_ids, answers, strict=True)
+        return {name for name, answer in pairs if answer.value == "graceful"}
+
+    async def _exit_of(self, incarnation_id: str) -> str | None:
+        incarnation = await self._incarnations.get(incarnation_id)
+        return incarnation.exit.kind if incarnation and incarnation.exit else None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
+
+
+class RedisSource:
+    """Reads of Redis."""
+
+    def __init__(self, config: JobConfig) -> None:
+        self.breaker = Breaker("Redis")
+        redis = redis_client(
+            config.redis_url, kind="command", name="headrace-monitor", answer_seconds=ASK_SECONDS, max_connections=10
+        )
+        self._queue = RedisJobQueue(redis, namespace=config.namespace)
+        self._hints = Hints(redis, config.namespace)
+
+    async def ping(self) -> Answer[None]:
+        """Whether it answers."""
+        return await ask(self.breaker, self._queue.ping)
+
+    async def facts(self) -> QueueFacts:
+        """Its clock and the heartbeats."""
+        now = await ask(self.breaker, self._queue.time_ms)
+        beats = await ask(self.breaker, self._hints.heartbeats)
+        if now.value is None or beats.value is None:
+            return QueueFacts(reason=now.reason or beats.reason)
+        return QueueFacts(now_ms=now.value, beats=beats.value)
+
+    async def depths(self, pools: Sequence[str]) -> dict[str, Depths]:
+        """How much is where, for each pool that could be read."""
+        answers = await asyncio.gather(*(ask(self.breaker, partial(self._queue.depths, pool)) for pool in pools))
+        pairs = zip(pools, answers, strict=True)
+        return {pool: answer.value for pool, answer in pairs if answer.value is not None}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._queue.close()
+
+
+def seconds_since(moment: datetime, now_ms: int) -> float:
+    """The age of a time by Redis' clock; never negative, since the clocks of two machines differ a little."""
+    return max(0.0, round(now_ms / 1000 - moment.timestamp(), 1))

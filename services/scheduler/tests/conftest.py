@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -57,7 +58,7 @@ class Api:
         """`POST /v1/jobs`; header names are written with underscores."""
         sent = {"Content-Type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
         data = json.dumps(body).encode() if raw is None else raw
-        return await self.client.post("/v1/jobs", data=data, headers=sent)
+        return await self.client.post("/v1/jobs", data=io.BytesIO(data), headers=sent)
 
     async def submit(self, **fields: Any) -> dict[str, Any]:
         """Submit a job that is accepted; returns its view."""

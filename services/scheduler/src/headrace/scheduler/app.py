@@ -11,7 +11,6 @@ from aiohttp import web
 
 from headrace.contracts.config import JobConfig
 from headrace.contracts.errors import StoreUnavailableError
-from headrace.runtime.process import lifecycle
 from headrace.runtime.process.every import every
 from headrace.runtime.web.app import load_tokens, make_app
 from headrace.runtime.web.metrics import REGISTRY, BreakerCollector
@@ -42,8 +41,7 @@ def build_app(config: JobConfig) -> web.Application:
         tokens=tokens,
     )
     app[REGISTRY].register(BreakerCollector([stores.redis.breaker, stores.mongo.breaker]))
-    app[SERVICES] = services = make_services(config, stores, app[REGISTRY])
-    lifecycle.on_drain(app, services.tasks.drain)
+    app[SERVICES] = make_services(config, stores, app[REGISTRY])
     app.cleanup_ctx.append(_open_stores)
     app.cleanup_ctx.append(_run_duties)
     return app
@@ -80,5 +78,5 @@ async def _run_duties(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _refresh(services: Services) -> None:
-    await services.stores.mongo.prepare()
+    await services.stores.mongo.awake()
     await services.registry.refresh()

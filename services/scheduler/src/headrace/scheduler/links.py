@@ -44,8 +44,7 @@ class MongoLink:
         self.breaker = breaker
         self._database = database
         self._answered_at = float("-inf")
-        self._is_prepared = False
-        self._preparing = asyncio.Lock()
+        self._indexes: asyncio.Task[None] | None = None
 
     async def read(self, fn: Callable[[], Awaitable[T]], *, seconds: float = 5.0) -> T:
         """Run a read.
@@ -73,21 +72,18 @@ class MongoLink:
         Raises:
             StoreUnavailableError: It gives no sign of life.
         """
-        if not self._is_prepared:
-            await bounded(self.prepare, ANSWER_SECONDS, "MongoDB")
-        elif time.monotonic() - self._answered_at > QUIET_SECONDS:
+        if time.monotonic() - self._answered_at > QUIET_SECONDS:
             await self.read(self._database.ping, seconds=ANSWER_SECONDS)
+        await self._have_indexes()
 
-    async def prepare(self) -> None:
-        """Create the indexes once: without the unique ones no key would hold.
-
-        Raises:
-            StoreUnavailableError: MongoDB does not answer.
-        """
-        async with self._preparing:
-            if not self._is_prepared:
-                await self._call(self._database.ensure_indexes)
-                self._is_prepared = True
+    async def _have_indexes(self) -> None:
+        # Without the unique ones no key would hold. Building them may take minutes on an old collection: the calls
+        # of meanwhile wait for the one build, and say nothing about the health of MongoDB.
+        if self._indexes is None or (self._indexes.done() and _has_failed(self._indexes)):
+            self._indexes = asyncio.ensure_future(self._database.ensure_indexes())
+        if not self._indexes.done():
+            task = self._indexes
+            await bounded(lambda: asyncio.shield(task), ANSWER_SECONDS, "MongoDB's index build")
 
     async def _call(self, fn: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -97,6 +93,10 @@ class MongoLink:
             raise
         self._answered_at = time.monotonic()
         return value
+
+
+def _has_failed(task: asyncio.Task[None]) -> bool:
+    return task.cancelled() or task.exception() is not None
 
 
 class RedisLink:

@@ -18,8 +18,12 @@ async def serve() -> AsyncIterator[Serve]:
     """Serves routes on loopback and gives the client; `prepare` may add to the application before it starts."""
     clients = []
 
-    async def start(*routes: Route, checks: Any = None, tokens: Any = None, prepare: Any = None, **settings: Any):
-        app = make_app(JobConfig(**settings), name="sample", routes=routes, checks=checks or {}, tokens=tokens)
+    async def start(
+        *routes: Route, checks: Any = None, tokens: Any = None, optional: Any = (), prepare: Any = None, **settings: Any
+    ):
+        app = make_app(
+            JobConfig(**settings), name="sample", routes=routes, checks=checks or {}, tokens=tokens, optional=optional
+        )
         if prepare is not None:
             prepare(app)
         client = TestClient(TestServer(app))

@@ -28,11 +28,14 @@ async def build_app(config: JobConfig) -> web.Application:
     tokens = load_tokens(config)
     mongo, redis, scheduler = MongoSource(config), RedisSource(config), SchedulerSource(config)
     overview = Overview(config, mongo=mongo, redis=redis, scheduler=scheduler)
+    checks = {"mongodb": _check(mongo.ping, mongo.breaker), "redis": _check(redis.ping, redis.breaker)}
     app = make_app(
         config,
         name="monitor",
         routes=overview_routes(overview),
-        checks={"mongodb": _check(mongo.ping, mongo.breaker), "redis": _check(redis.ping, redis.breaker)},
+        checks=checks,
+        # Showing what is down is what the monitor is for: it must not be taken away just then.
+        optional=checks,
         tokens=tokens,
     )
     registry = app[REGISTRY]
@@ -52,7 +55,6 @@ async def build_app(config: JobConfig) -> web.Application:
 def _check(ping: Callable[[], Awaitable[Answer[None]]], breaker: Breaker) -> Check:
     async def check() -> CheckResult:
         answer = await ping()
-        # Not required: showing what is down is what the monitor is for, and it must not be taken away just then.
-        return CheckResult(ok=answer.ok, detail=answer.reason or "answers", breaker=str(breaker.state), required=False)
+        return CheckResult(ok=answer.ok, detail=answer.reason or "answers", breaker=str(breaker.state))
 
     return check

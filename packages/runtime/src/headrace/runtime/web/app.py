@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from aiohttp import web
 
@@ -18,7 +18,13 @@ from headrace.runtime.web.routes import Route, register
 
 
 def make_app(
-    config: JobConfig, *, name: str, routes: Sequence[Route], checks: Mapping[str, Check], tokens: TokenTable | None
+    config: JobConfig,
+    *,
+    name: str,
+    routes: Sequence[Route],
+    checks: Mapping[str, Check],
+    tokens: TokenTable | None,
+    optional: Collection[str] = (),
 ) -> web.Application:
     """An application that answers these routes, the probes, `/metrics` and `/openapi.json`.
 
@@ -31,6 +37,7 @@ def make_app(
         routes: In the order in which they are matched.
         checks: What `/readyz` looks at, by name.
         tokens: None lets every request through as the local admin.
+        optional: Names of checks without which the service does its work, if less well: told, but it stays ready.
     """
     app = web.Application(middlewares=[middleware.around], client_max_size=JOB_LIMIT_BYTES)
     lifecycle.prepare(app)
@@ -39,7 +46,7 @@ def make_app(
     if tokens is not None:
         app[TOKENS] = tokens
     app.on_response_prepare.append(middleware.set_headers)
-    probe_routes = probes.routes(checks)
+    probe_routes = probes.routes(checks, optional)
     all_routes = [*routes, *probe_routes]
     for route in [*all_routes, _document_route(all_routes, name, base)]:
         register(app, route, base)

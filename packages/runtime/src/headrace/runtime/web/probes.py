@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,8 +29,6 @@ class CheckResult:
     detail: str = ""
     breaker: str | None = None
     """The state of the breaker before it, where there is one."""
-    required: bool = True
-    """False: the service does its work without it, if less well, so it stays ready and only says so."""
 
 
 Check = Callable[[], Awaitable[CheckResult]]
@@ -89,8 +87,13 @@ async def _run(check: Check) -> CheckResult:
         return CheckResult(ok=False, detail=type(error).__name__)
 
 
-def routes(checks: Mapping[str, Check]) -> list[Route]:
-    """`/healthz`, `/readyz` and `/metrics`, open to everybody."""
+def routes(checks: Mapping[str, Check], optional: Collection[str] = ()) -> list[Route]:
+    """`/healthz`, `/readyz` and `/metrics`, open to everybody.
+
+    Args:
+        checks: What `/readyz` looks at.
+        optional: Names of checks without which the service does its work, if less well: told, but it stays ready.
+    """
     readiness = Readiness(checks)
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -100,7 +103,7 @@ def routes(checks: Mapping[str, Check]) -> list[Route]:
         if request.app[STOPPING].is_set():
             return json_response(ReadyView(status="draining", checks={}), status=503)
         results = await readiness.results()
-        ready = all(result.ok or not result.required for result in results.values())
+        ready = all(result.ok or name in optional for name, result in results.items())
         views = {
             name: CheckView(ok=result.ok, detail=result.detail, breaker=result.breaker)
             for name, result in results.items()

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+VOID = {"meta", "link", "br", "img", "input"}
+
+
+class Checked(HTMLParser):
+    """Finds tags that do not close in order, and what a strict policy would forbid."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.forbidden: list[str] = []
+        self.links: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        names = dict(attrs)
+        self.links += [names[name] for name in ("href", "src") if names.get(name)]
+        if tag in {"script", "style", "img"} or any(name.startswith("on") or name == "style" for name in names):
+            self.forbidden.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+async def page(monitor, path: str = "/") -> str:
+    answer = await monitor.get(path)
+    assert (answer.status, answer.content_type) == (200, "text/html")
+    return await answer.text()
+
+
+async def test_the_page_shows_parts_jobs_pools_workers_and_lists(world, monitor):
+    await world.healthy()
+    failed, running = [await world.put(pool="crawl") for _ in range(2)]
+    await world.fail(failed, "the server said no")
+    claimed = await world.run(running)
+    await world.jobs.save_progress(
+        claimed.id, claimed.attempt, "w-1", fraction=0.42, message="210 of 500 pages", started_ms_ago=10
+    )
+    text = await page(monitor)
+    Checked(text)
+    for words in ("mongodb", "recovery-1 leads", "host-a", "crawl", "the server said no", "210 of 500 pages", "42 %"):
+        assert words in text
+    assert failed.id in text
+    assert running.id in text
+
+
+async def test_an_empty_system_has_a_page_too(monitor):
+    text = await page(monitor)
+    Checked(text)
+    for words in ("No pool yet", "No worker has been heard of", "Nothing runs", "No job has failed"):
+        assert words in text
+
+
+async def test_what_jobs_and_workers_say_is_text_and_never_markup(world, monitor):
+    await world.healthy()
+    await world.beat(host=EVIL, pool="crawl")
+    await world.fail(await world.put(), EVIL)
+    running = await world.run(await world.put())
+    await world.jobs.save_progress(running.id, running.attempt, "w-1", fraction=0.5, message=EVIL, started_ms_ago=10)
+    pause = {"paused": True, "paused_reason": EVIL}
+    await world.database.pools.update_one({"_id": "crawl"}, {"$set": pause}, upsert=True)
+    text = await page(monitor)
+    assert Checked(text).forbidden == []
+    assert text.count("&lt;script&gt;") >= 4
+
+
+async def test_the_policy_forbids_everything_that_is_not_ours(monitor):
+    headers = (await monitor.get("/")).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "script-src" not in policy
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("base", ["", "/jobs/monitor"])
+async def test_every_link_of_the_page_leads_to_something_of_ours(world, serve, base):
+    monitor = await serve(world.config.model_copy(update={"http_base_path": base}))
+    links = Checked(await page(monitor, base + "/")).links
+    assert len(links) >= 5
+    for link in links:
+        assert link.startswith(base + "/")
+        assert (await monitor.get(link)).status == 200
+
+
+async def test_the_style_sheet_and_the_icon_may_be_kept_for_ever(monitor):
+    for link in Checked(await page(monitor)).links:
+        if link.startswith("/static/"):
+            answer = await monitor.get(link)
+            assert answer.headers["Cache-Control"].endswith("immutable")
+            assert answer.content_type in {"text/css", "image/svg+xml"}
+            assert "http" not in re.sub(r"http://www\.w3\.org/2000/svg", "", await answer.text())
+
+
+async def test_the_page_reloads_only_when_asked_to(monitor):
+    assert 'http-equiv="refresh"' not in await page(monitor)
+    assert '<meta http-equiv="refresh" content="5">' in await page(monitor, "/?refresh=5")
+    assert (await monitor.get("/?refresh=0")).status == 422
+    assert (await monitor.get("/?refersh=5")).status == 422

@@ -26,7 +26,7 @@ from headrace.testing.builders import make_job
 OWNER, TOKEN = "w-own", "token-own"
 
 
-@dataclass
+@dataclass(repr=False)
 class Kit:
     """The parts under test, and a blocking client to prepare and to look behind them."""
 

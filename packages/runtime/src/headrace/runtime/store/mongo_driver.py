@@ -31,7 +31,7 @@ def connect(url: str, *, appname: str, max_pool_size: int = 20) -> Any:
     Returns:
         The driver's client, bound to the running event loop at its first call.
     """
-    return AsyncIOMotorClient(
+    client: Any = AsyncIOMotorClient(
         url,
         appname=appname,
         maxPoolSize=max_pool_size,
@@ -41,6 +41,19 @@ def connect(url: str, *, appname: str, max_pool_size: int = 20) -> Any:
         retryWrites=True,
         retryReads=True,
     )
+    _keep_selection_short(client)
+    return client
+
+
+def _keep_selection_short(client: Any) -> None:
+    # PyMongo lets the time limit of an operation replace serverSelectionTimeoutMS instead of taking the smaller one, so
+    # an insert would look for a primary for as long as it may take to write. There is no public switch for it.
+    topology = client.delegate._topology
+    if topology is None:  # mongodb+srv: resolved at the first call; the operation's own limit has to do
+        return
+    longest = topology._settings.server_selection_timeout
+    within_limit = topology.get_server_selection_timeout
+    topology.get_server_selection_timeout = lambda: min(longest, within_limit())
 
 
 def database(client: Any, name: str) -> Any:

@@ -152,6 +152,12 @@ async def test_a_scheduler_that_answers_something_else_is_degraded(world, monito
     assert part(await seen(monitor), "scheduler")[1] == "it answers with status 200, not as a scheduler"
 
 
+async def test_a_scheduler_that_fails_is_degraded_whatever_its_words(world, monitor, scheduler):
+    await world.healthy()
+    scheduler.status = 500
+    assert part(await seen(monitor), "scheduler") == ("degraded", "it answers with status 500, not as a scheduler")
+
+
 async def test_the_stores_are_read_once_a_second_however_many_ask(world, monitor, scheduler):
     await world.healthy()
     first = await seen(monitor)

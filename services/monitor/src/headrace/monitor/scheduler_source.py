@@ -58,11 +58,13 @@ class SchedulerSource:
 
 def scheduler_facts(status: int, body: bytes) -> SchedulerFacts:
     """What an answer of `/readyz` means. Whatever it is, it becomes a line."""
+    foreign = SchedulerFacts(answered=True, ready=False, detail=f"it answers with status {status}, not as a scheduler")
+    if status not in {200, 503}:
+        return foreign
     try:
         told = json.loads(body)
         word = str(told["status"])
         failing = [f"{name}: {check['detail']}" for name, check in told["checks"].items() if not check["ok"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return SchedulerFacts(answered=True, ready=False, detail=f"it answers with status {status}, not as a scheduler")
-    ready = status == 200
-    return SchedulerFacts(answered=True, ready=ready, detail="; ".join(failing) or word)
+        return foreign
+    return SchedulerFacts(answered=True, ready=status == 200, detail="; ".join(failing) or word)

@@ -39,14 +39,15 @@ from headrace.runtime.store.crawl_pages import (
     text_hash,
     url_hash,
 )
-from headrace.runtime.store.faults import WRITE_SECONDS, reading, writing
+from headrace.runtime.store.faults import READ_SECONDS, WRITE_SECONDS, reading, writing
 
 __all__ = ["CrawlResults", "PageState", "SeenPage", "StoredPage", "url_hash"]
 
 DUPLICATE_KEY = 11000
 RESUME_BATCH = 1000
 MAX_PAGE_LIMIT = 1000
-DELETE_SECONDS = 60.0
+SCAN_SECONDS = 30.0
+"""For a stretch of a resume, a count or a delete. Calls for people keep the shorter limits of `faults`."""
 
 
 class CrawlResults:
@@ -57,6 +58,7 @@ class CrawlResults:
     """
 
     def __init__(self, database: Any) -> None:
+        self.database = database
         self._pages = database["crawl_pages"]
         self._links = database["crawl_links"]
         self._texts = database["crawl_texts"]
@@ -132,7 +134,9 @@ class CrawlResults:
             StoreUnavailableError: MongoDB did not answer.
         """
         limit = max(1, min(limit, MAX_PAGE_LIMIT))
-        found = await self._after(self._pages, job_id, _checked_cursor(after), None, limit + 1)
+        found = await self._after(
+            self._pages, job_id, _checked_cursor(after), fields=None, limit=limit + 1, seconds=READ_SECONDS
+        )
         cursor = str(found[limit - 1]["_id"]).rpartition(":")[2] if len(found) > limit else None
         return [page_view(document) for document in found[:limit]], cursor
 
@@ -149,7 +153,7 @@ class CrawlResults:
             {"$match": {"_id": _range(job_id)}},
             {"$group": {"_id": "$state", "count": {"$sum": 1}, "bytes": {"$sum": "$bytes"}}},
         ]
-        with _reading("crawl counts", DELETE_SECONDS):
+        with _reading("crawl counts", SCAN_SECONDS):
             for group in await self._pages.aggregate(stages).to_list(None):
                 counts[group["_id"]] = group["count"]
                 counts["bytes"] += group["bytes"] if group["_id"] == "ok" else 0
@@ -162,13 +166,13 @@ class CrawlResults:
             StoreUnavailableError: MongoDB did not confirm; call it again.
         """
         for collection in (self._texts, self._links, self._pages):
-            with _writing("crawl delete", DELETE_SECONDS):
+            with _writing("crawl delete", SCAN_SECONDS):
                 await collection.delete_many({"_id": _range(job_id)})
 
     async def _write(self, collection: Any, writes: Sequence[UpdateOne | ReplaceOne[Document]], attempt: int) -> None:
         if not writes:
             return
-        with _writing("crawl pages"):
+        with _writing("crawl pages", WRITE_SECONDS):
             try:
                 await collection.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
@@ -185,7 +189,7 @@ class CrawlResults:
         # Stretch by stretch instead of one long cursor: each has its own time limit, and none can expire.
         last = ""
         while True:
-            batch = await self._after(collection, job_id, last, fields, RESUME_BATCH)
+            batch = await self._after(collection, job_id, last, fields=fields, limit=RESUME_BATCH, seconds=SCAN_SECONDS)
             for document in batch:
                 yield document
             if len(batch) < RESUME_BATCH:
@@ -193,10 +197,10 @@ class CrawlResults:
             last = str(batch[-1]["_id"]).rpartition(":")[2]
 
     async def _after(
-        self, collection: Any, job_id: str, last: str, fields: dict[str, int] | None, limit: int
+        self, collection: Any, job_id: str, last: str, *, fields: dict[str, int] | None, limit: int, seconds: float
     ) -> list[Document]:
         query = {"_id": _range(job_id, last)}
-        with _reading("crawl pages"):
+        with _reading("crawl pages", seconds):
             found: list[Document] = (
                 await collection.find(query, fields).sort("_id", ASCENDING).limit(limit).to_list(limit)
             )
@@ -224,13 +228,13 @@ def _checked_cursor(cursor: str | None) -> str:
 
 
 @contextmanager
-def _reading(what: str, seconds: float = 30.0) -> Iterator[None]:
+def _reading(what: str, seconds: float) -> Iterator[None]:
     with _translated(what), reading(what, seconds=seconds):
         yield
 
 
 @contextmanager
-def _writing(what: str, seconds: float = WRITE_SECONDS) -> Iterator[None]:
+def _writing(what: str, seconds: float) -> Iterator[None]:
     with _translated(what), writing(what, seconds=seconds):
         yield
 

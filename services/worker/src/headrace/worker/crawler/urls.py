@@ -45,11 +45,13 @@ def _spell(url: str, encoding: str) -> str | None:
         scheme, port = parts.scheme.lower(), parts.port
         if scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
             return None
+        if not parts.netloc.isascii():  # IDNA refused it
+            return None
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         where = host if port in {None, _DEFAULT_PORTS[scheme]} else f"{host}:{port}"
         # Without the query: this function of w3lib would sort it.
         spelled = canonicalize_url(f"{scheme}://{where}{parts.path or '/'}")
-    except ValueError:  # a bad port, a bad IPv6 address, a host that IDNA refuses
+    except ValueError:  # a bad port, a bad IPv6 address
         return None
     spelled += f"?{parts.query}" if parts.query else ""
     return spelled if len(spelled) <= MAX_URL_LENGTH else None

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, JsonValue
 
-from headrace.contracts.errors import ConfigError, JobCancelled
+from headrace.contracts.errors import ConfigError, JobCancelled, StoreUnavailableError
 from headrace.contracts.executor import ExecutionPolicy, JobContext, JobExecutor
 from headrace.runtime.store.crawl_results import CrawlResults, StoredPage
 from headrace.worker.crawler.crawler import Counts, Crawler, Stopped
@@ -144,7 +144,9 @@ class _CrawlRun:
         self._report_due.clear()
         self._reported = self._crawler.counts.done
         pages, expected = self._crawler.counts.ok, self._crawler.expected
-        await self._context.report_progress(pages / expected if expected else 1.0, f"{pages} of {expected} pages")
+        # Said again soon; a store that is away ends the crawl only when pages cannot be saved for long.
+        with suppress(StoreUnavailableError):
+            await self._context.report_progress(pages / expected if expected else 1.0, f"{pages} of {expected} pages")
 
     async def _keep(self, page: StoredPage) -> None:
         if self._crawler.counts.done - self._reported >= PROGRESS_PAGES:
@@ -162,9 +164,10 @@ class _CrawlRun:
         if now - self._checkpoint_at < CHECKPOINT_SECONDS:
             return
         self._checkpoint_at = now
-        await self._context.save_checkpoint(
-            {"pages": self._durable.ok, "bytes": self._durable.bytes, "seconds": self._seconds()}
-        )
+        with suppress(StoreUnavailableError):
+            await self._context.save_checkpoint(
+                {"pages": self._durable.ok, "bytes": self._durable.bytes, "seconds": self._seconds()}
+            )
 
     def _seconds(self) -> float:
         return round(self._earlier_seconds + time.monotonic() - self._began, 3)

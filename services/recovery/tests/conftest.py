@@ -22,7 +22,7 @@ from recovery_stage import Stage, open_stage  # noqa: E402 -- needs the path abo
 @pytest.fixture
 async def stage(config: JobConfig) -> AsyncIterator[Stage]:
     """The scene on the shared stores."""
-    async for stage in open_stage(config):
+    async with open_stage(config) as stage:
         yield stage
 
 
@@ -35,5 +35,5 @@ def own_config(config: JobConfig, own_redis: RedisServer) -> JobConfig:
 @pytest.fixture
 async def own_stage(own_config: JobConfig) -> AsyncIterator[Stage]:
     """The scene on a Redis of the test's own."""
-    async for stage in open_stage(own_config):
+    async with open_stage(own_config) as stage:
         yield stage

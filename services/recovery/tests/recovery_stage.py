@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from redis.asyncio import Redis
 
@@ -20,9 +27,10 @@ from headrace.recovery.pools import Pools
 from headrace.runtime.queue import Entry, Keys, Located, redis_client
 from headrace.runtime.store.job_types import JobType
 from headrace.testing.builders import make_job
+from headrace.testing.eventually import eventually
 
 POOL = "default"
-LONG_AGO = datetime.now(UTC) - timedelta(minutes=10)
+LONG_AGO = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=10)
 
 
 class Stage:
@@ -109,11 +117,78 @@ class Stage:
         return found
 
 
+@asynccontextmanager
 async def open_stage(config: JobConfig) -> AsyncIterator[Stage]:
     """The scene on any stores."""
     parts = open_parts(config)
     redis = redis_client(config.redis_url, kind="command", name="test")
-    await parts.database.ensure_indexes()
-    yield Stage(parts, redis, config)
-    await redis.aclose()
-    await parts.close()
+    try:
+        await parts.database.ensure_indexes()
+        yield Stage(parts, redis, config)
+    finally:
+        await redis.aclose()
+        await parts.close()
+
+
+class Process:
+    """`python -m headrace.recovery` as an operator runs it."""
+
+    def __init__(self, config: JobConfig, log: Path, *arguments: str, **extra: str) -> None:
+        keep = {name: value for name, value in os.environ.items() if not name.startswith("JOB_")}
+        settings = {
+            "JOB_REDIS_URL": config.redis_url.get_secret_value(),
+            "JOB_MONGO_URL": config.mongo_url.get_secret_value(),
+            "JOB_MONGO_DATABASE": config.mongo_database,
+            "JOB_NAMESPACE": config.namespace,
+            "JOB_HTTP_PORT": "0",
+            "JOB_TEST_MODE": "1",
+        }
+        self._log = log
+        self._command = [sys.executable, "-m", "headrace.recovery", *arguments]
+        self._environment = keep | settings | extra
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it; what it logs goes to the file."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, env=self._environment, stderr=log, stdout=log)
+        return self
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Its log lines with this event."""
+        lines = self._log.read_text(encoding="utf-8").splitlines()
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [line for line in found if line["event"] == name]
+
+    def url(self) -> str:
+        """Where it listens, or "" while it does not."""
+        found = self.events("service.ready")
+        return str(found[-1]["url"]) if found else ""
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, or None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait for its end; returns the exit code, 137 for a failpoint that died as by SIGKILL."""
+        await eventually(lambda: self.code is not None, within=20)
+        return int(self.code or 0)
+
+    def close(self) -> None:
+        """End it for certain."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

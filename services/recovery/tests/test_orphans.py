@@ -169,7 +169,7 @@ async def test_b6_a_later_claim_keeps_the_id(stage: Stage) -> None:
 
 async def test_b6_mongodb_comes_first_and_a_lost_push_is_no_failure(config: JobConfig) -> None:
     nowhere = SecretStr(f"redis://127.0.0.1:{ports.free_port()}")
-    async for stage in open_stage(config.model_copy(update={"redis_url": nowhere})):
+    async with open_stage(config.model_copy(update={"redis_url": nowhere})) as stage:
         job = await stage.running()
         assert await OrphanDuty(stage.parts).run_once() == {"host_lost": 1}
         assert (await stage.document(job.id)).state is JobState.QUEUED

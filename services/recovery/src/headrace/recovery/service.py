@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 
-from headrace.recovery.counts import Duty
+import structlog
+
+from headrace.contracts.errors import StoreUnavailableError
+from headrace.recovery.counts import Counts, Duty
 from headrace.recovery.deaths import DeathDuty
 from headrace.recovery.expiry import ExpiryDuty
 from headrace.recovery.full import FullPass
@@ -25,6 +30,9 @@ from headrace.recovery.sweep import SweepDuty
 from headrace.runtime.process.every import every
 
 JITTER = 0.05
+LOOK_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class JobRecoveryService:
@@ -44,6 +52,7 @@ class JobRecoveryService:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_prepared = False
+        self._due: dict[str, float] = defaultdict(float)
         self.leadership = Leadership(parts, on_new=self._begin_anew)
         suspects = Suspects()
         mender = Mender(parts, suspects)
@@ -51,10 +60,11 @@ class JobRecoveryService:
         self._deaths = DeathDuty(parts)
         self._recent = RecentDuty(parts, mender)
         self.full_pass = FullPass(parts, pools, mender, go_on=self._may_go_on)
+        self._rebuild = RebuildDuty(parts, pools, go_on=self._may_go_on)
         self.duties: tuple[Duty, ...] = (
             self._deaths,
             OrphanDuty(parts),
-            RebuildDuty(parts, pools, go_on=self._may_go_on),
+            self._rebuild,
             SweepDuty(parts, pools, suspects),
             StoredDuty(parts, pools),
             ReservationDuty(parts, pools),
@@ -69,7 +79,7 @@ class JobRecoveryService:
         """Begin. Needs no store to be there."""
         self._loop(self._lead, self.leadership.seconds, self.leadership.name)
         for duty in self.duties:
-            self._loop(self._led(duty), duty.seconds, duty.name)
+            self._loop(self._led(duty), min(duty.seconds, LOOK_SECONDS), duty.name)
 
     async def stop(self) -> None:
         """End every loop after the pass it is in, give the leadership back, close the stores. Safe to call again."""
@@ -85,28 +95,46 @@ class JobRecoveryService:
 
     async def _lead(self) -> None:
         try:
-            if not self._is_prepared:
-                # Without the indexes every duty would read whole collections each second.
-                await self._parts.database.ensure_indexes()
-                self._is_prepared = True
+            await self._prepare()
             await self.leadership.run_once()
         finally:
             self._metrics.leads(self.leadership.is_leading())
 
+    async def _prepare(self) -> None:
+        # Without the indexes every duty would read whole collections each second.
+        if self._is_prepared:
+            return
+        try:
+            await self._parts.database.ensure_indexes()
+        except StoreUnavailableError:
+            raise
+        except Exception:
+            # An index that cannot be made must not leave every orphan lying.
+            log.exception("recovery.indexes_not_made")
+        self._is_prepared = True
+
     def _led(self, duty: Duty) -> Callable[[], Awaitable[object]]:
         async def run_once() -> None:
-            if not self.leadership.is_leading():
+            # Asked each second, also about slow duties: a new leader must not wait for an hour before it prunes.
+            if not self.leadership.is_leading() or time.monotonic() < self._due[duty.name]:
                 return
+            began = time.monotonic()
             try:
                 counts = await duty.run_once()
             except Exception:
                 self._metrics.failed(duty.name)
                 raise
-            self._metrics.did(duty.name, counts)
-            if duty is self.full_pass:
-                self._metrics.drifted(self.full_pass.drift_by_kind)
+            self._due[duty.name] = began + duty.seconds - LOOK_SECONDS / 2
+            self._note(duty, counts)
 
         return run_once
+
+    def _note(self, duty: Duty, counts: Counts) -> None:
+        self._metrics.did(duty.name, counts)
+        if duty is self.full_pass:
+            self._metrics.drifted(self.full_pass.drift_by_kind)
+        elif duty is self._rebuild and "rebuilt" in counts:
+            self._due[self.full_pass.name] = 0.0  # what an old copy of Redis brought back is in the way until then
 
     def _may_go_on(self) -> bool:
         return not self._stop.is_set() and self.leadership.is_leading()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import structlog
 
-from headrace.contracts.states import JobState
 from headrace.recovery.counts import Counts
 from headrace.recovery.parts import Parts
 from headrace.recovery.pools import Pools
 from headrace.runtime.queue import Entry
-from headrace.runtime.store.reconcile_reads import Standing
 
 PAGE = 1000
 MAX_PAGES = 50
@@ -34,20 +32,14 @@ class StoredDuty:
     async def _push(self, pool: str) -> Counts:
         counts = Counts()
         for _ in range(MAX_PAGES):
-            ids = await self._parts.reads.unindexed(pool, limit=PAGE)
-            if not ids:
-                break
-            standings = await self._parts.reconcile.standings(ids)
-            counts["stored"] += await self._parts.queue.enqueue(pool, _entries(standings))
-            # Claimed straight from MongoDB, or over: no push is needed any more, only the mark must go.
-            await self._parts.jobs.mark_indexed(ids)
-            if len(ids) < PAGE:
+            stored = await self._parts.reconcile.stored(pool, limit=PAGE)
+            if stored:
+                entries = [Entry(item.id, item.score, item.run_at_ms) for item in stored]
+                counts["stored"] += await self._parts.queue.enqueue(pool, entries)
+                await self._parts.jobs.mark_indexed([item.id for item in stored])
+            if len(stored) < PAGE:
                 break
         counts += Counts()  # drops a zero
         if counts:
             log.info("recovery.stored_pushed", pool=pool, count=counts["stored"])
         return counts
-
-
-def _entries(standings: list[Standing]) -> list[Entry]:
-    return [Entry(item.id, item.score, item.run_at_ms) for item in standings if item.state is JobState.QUEUED]

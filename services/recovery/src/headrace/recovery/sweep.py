@@ -7,7 +7,7 @@ import structlog
 from headrace.contracts.states import JobState
 from headrace.recovery.counts import Counts
 from headrace.recovery.ghosts import Suspects
-from headrace.recovery.judge import SWEEP_AFTER_MS
+from headrace.recovery.judge import SETTLE_MS, SWEEP_AFTER_MS
 from headrace.recovery.parts import Parts
 from headrace.recovery.pools import Pools
 from headrace.runtime.process.failpoints import afp
@@ -68,6 +68,8 @@ class SweepDuty:
         for standing in standings:
             if standing.state is None or standing.state is JobState.PROCESSING:
                 continue
+            if standing.changed_ms_ago < SETTLE_MS:
+                continue  # a long run that ended just now: whoever ended it says so to Redis next
             if standing.state.is_terminal or standing.pool != pool:
                 over.append(Verdict(standing.id, "drop"))
             else:

@@ -127,6 +127,12 @@ class ReconcileReads:
             last -= timedelta(milliseconds=1)
         return ChangedPage([_to_standing(document) for document in documents], last)
 
+    async def stored(self, pool: str, *, limit: int) -> list[Standing]:
+        """Queued jobs that were taken while Redis was away. Those that are over keep their mark and do not count."""
+        filter_ = {"pool": pool, "indexed": False, "state": JobState.QUEUED.value}
+        with reading("stored jobs"):
+            return [_to_standing(document) async for document in self._jobs.find(filter_, _FIELDS).limit(limit)]
+
     async def pools(self) -> list[str]:
         """Every pool that has a pending job or settings of its own; one look into the index per pool."""
         found: set[str] = set()

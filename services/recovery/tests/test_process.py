@@ -1,0 +1,126 @@
+"""Recovery as a process: killed at every dangerous moment, and another one finishes the work."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+from recovery_stage import LONG_AGO, POOL, Process, Stage
+
+from headrace.contracts.config import JobConfig
+from headrace.recovery import rebuild
+from headrace.recovery.orphans import OrphanDuty
+from headrace.recovery.rebuild import RebuildDuty
+from headrace.recovery.sweep import SweepDuty
+from headrace.runtime.process import failpoints
+from headrace.testing.builders import make_job
+from headrace.testing.eventually import eventually
+
+
+@pytest.mark.parametrize("name", ["holding_leader_lock", "during_rebuild"])
+async def test_hazard_26_a_killed_leader_is_followed_within_its_lease(
+    stage: Stage, config: JobConfig, tmp_path: Path, name: str
+) -> None:
+    """Hazards 12 and 26: the dead leader's lease runs out, a standby acts, and Redis shows MongoDB's pending jobs."""
+    orphan = await stage.running(owner="w-gone")
+    stuck = await stage.job()
+    await stage.in_flight(stuck.id, seconds_ago=60)
+    jobs = [await stage.job() for _ in range(20)]
+    with Process(config, tmp_path / "first.log", JOB_FAILPOINTS=f"{name}=exit137") as first:
+        assert await first.ended() == 137, "the failpoint must have fired"
+    with Process(config, tmp_path / "second.log") as second:
+
+        async def is_right() -> bool:
+            assert await stage.parts.queue.is_complete(POOL)
+            assert set(await stage.held_ids()) == {job.id for job in (orphan, stuck, *jobs)}
+            return (await stage.where(orphan.id)).place == "ready"
+
+        await eventually(is_right, within=20)
+        assert len((await stage.document(orphan.id)).log) == 2, "handed back once"
+        second.send(signal.SIGTERM)
+        assert await second.ended() == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "between_select_and_update",
+        "between_hand_back_and_push",
+        "during_rebuild",
+        "before_finish_rebuild",
+        "between_sweep_look_and_move",
+    ],
+)
+async def test_hazard_26_a_pass_that_dies_half_way_is_ended_by_the_next(stage: Stage, name: str) -> None:
+    orphan = await stage.running(owner="w-gone")
+    await stage.in_flight(orphan.id, seconds_ago=60)
+    stuck = await stage.job()
+    await stage.in_flight(stuck.id, seconds_ago=60)
+    duties = (
+        OrphanDuty(stage.parts),
+        RebuildDuty(stage.parts, stage.pools),
+        SweepDuty(stage.parts, stage.pools, stage.suspects),
+    )
+    failpoints.install(f"{name}=error:RuntimeError,once")
+    died = 0
+    try:
+        for duty in (*duties, *duties):
+            try:
+                await duty.run_once()
+            except RuntimeError:
+                died += 1
+    finally:
+        failpoints.install("")
+    assert died == 1, "the failpoint must have fired"
+    assert await stage.parts.queue.is_complete(POOL)
+    held = await stage.held_ids()
+    assert set(held) == {orphan.id, stuck.id}
+    assert "inflight" not in held.values()
+    assert len((await stage.document(orphan.id)).log) == 2, "handed back once"
+
+
+async def test_hazard_26_a_rebuild_cut_at_ten_moments_ends_complete(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "PAGE", 200)
+    jobs = [make_job(updated_at=LONG_AGO) for _ in range(4000)]
+    for first in range(0, len(jobs), 1000):
+        await stage.store(*jobs[first : first + 1000])
+    dice = random.Random(26)
+    for cut in range(10):
+        task = asyncio.create_task(RebuildDuty(stage.parts, stage.pools).run_once())
+        await asyncio.sleep(dice.random() * 0.25)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if cut % 3 == 2:  # Redis loses something as well
+            await stage.redis.delete(stage.keys.ready, stage.keys.epoch, stage.keys.rebuilding)
+    await RebuildDuty(stage.parts, stage.pools).run_once()
+    assert await stage.parts.queue.is_complete(POOL)
+    assert set(await stage.held_ids()) == {job.id for job in jobs}
+
+
+async def test_the_service_starts_without_stores_and_drains_at_a_signal(config: JobConfig, tmp_path: Path) -> None:
+    nowhere = {"JOB_REDIS_URL": "redis://127.0.0.1:1", "JOB_MONGO_URL": "mongodb://127.0.0.1:1/?replicaSet=rs0"}
+    with Process(config, tmp_path / "log", **nowhere) as process:
+        url = await eventually(process.url)
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{url}/readyz") as answer:
+                assert answer.status == 503
+            async with session.get(f"{url}/healthz") as answer:
+                assert answer.status == 200
+        process.send(signal.SIGTERM)
+        assert await process.ended() == 0
+    text = (tmp_path / "log").read_text()
+    assert "Traceback" not in text
+    assert "duty.failed" in text
+
+
+async def test_a_wrong_setting_is_one_line_and_code_2(config: JobConfig, tmp_path: Path) -> None:
+    with Process(config, tmp_path / "log", JOB_RECOVERY_INTERVAL_SECOND="5") as process:
+        assert await process.ended() == 2
+    [line] = (tmp_path / "log").read_text().splitlines()
+    assert "did you mean JOB_RECOVERY_INTERVAL_SECONDS" in line

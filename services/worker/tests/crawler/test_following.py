@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiohttp import web
 
@@ -27,8 +29,6 @@ async def test_every_linked_page_is_kept_once_with_its_least_depth(site, crawl):
 
 
 async def test_a_slow_short_way_still_gives_the_least_depth(site, crawl):
-    import asyncio
-
     async def slow(_: web.Request) -> web.Response:
         await asyncio.sleep(0.2)
         return web.Response(text='<a href="/end">x</a>', content_type="text/html")

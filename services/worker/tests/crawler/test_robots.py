@@ -102,18 +102,18 @@ async def test_a_fraction_of_a_crawl_delay_is_kept_between_requests(site, crawl)
 
     times = [at for path, at in site.asked_at if path != "/robots.txt"]
     assert len(times) == 5
-    # The server sees a request some time after it was sent; over the whole crawl that evens out.
-    assert times[-1] - times[0] >= 4 * 0.2 - 0.05
+    # The server may see the first request late, never the last one early.
+    assert times[-1] - times[0] >= 3 * 0.2
 
 
 async def test_the_longer_delay_counts(site, crawl):
     site.pages["/robots.txt"] = text("User-agent: *\nCrawl-delay: 0.01\n")
     site.page("/", links=["/a"])
 
-    await crawl(delay_seconds=0.3)
+    await crawl(delay_seconds=0.5)
 
     times = [at for path, at in site.asked_at if path != "/robots.txt"]
-    assert times[1] - times[0] >= 0.25
+    assert times[1] - times[0] >= 0.3
 
 
 async def test_links_that_must_not_be_followed_are_not(site, crawl):

@@ -41,9 +41,9 @@ from headrace.worker.settler import Settler
 BEAT_SECONDS = 0.5
 PROGRESS_SECONDS = 1.0
 LIMIT_SECONDS = 0.25
-STOP_SECONDS = 2.0
+STOP_SECONDS = 1.0
 """How long jobs that were told to stop at shutdown may take before the process ends around them."""
-FLUSH_SECONDS = 5.0
+FLUSH_SECONDS = 2.0
 INTERRUPT_CHECK_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)

@@ -70,6 +70,11 @@ class WorkerPoolManager:
         """The running children."""
         return list(self._children.values())
 
+    @property
+    def ending(self) -> bool:
+        """Whether the children have been told to end."""
+        return self._ending.is_set()
+
     def is_ready(self) -> bool:
         """Whether every planned child claims."""
         children = self.children()
@@ -84,10 +89,14 @@ class WorkerPoolManager:
         self._ending.set()
         for child in self.children():
             child.ask_to_end()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        if self._keepers:
+            # Not gather: when the grace is over this wait is cancelled, and the keepers must go on to the last word.
+            await asyncio.wait(self._keepers)
 
-    async def kill(self) -> None:
-        """End what is left at once."""
+    async def end(self, *, within: float) -> None:
+        """End what is left: children that drain may finish that within the time, then they are killed."""
+        if self._ending.is_set() and self._keepers:
+            await asyncio.wait(self._keepers, timeout=within)
         self._ending.set()
         for child in self.children():
             child.kill()

@@ -41,8 +41,8 @@ from headrace.worker.pools import plan_children
 HARD_LIMIT_SECONDS = 10.0
 """A job that runs this much longer than its own limit cannot be stopped from inside; its process is replaced."""
 WATCH_SECONDS = 0.5
-CHILD_GRACE_SHARE = 0.8
-"""Of the grace; the rest is for the supervisor to write the deaths."""
+FAREWELL_SECONDS = 4.0
+"""What children get beyond the grace to write what they hand back; jobs get the grace itself."""
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +81,7 @@ class JobWorkerService:
             incarnations=self._incarnations,
             version=version(),
             lease_seconds=self.config.lease_seconds,
-            grace_seconds=self.config.shutdown_grace_seconds * CHILD_GRACE_SHARE,
+            grace_seconds=self.config.shutdown_grace_seconds,
         )
         if self.pools.slots > self.config.max_workers:
             log.warning("pools.one_slot_each", slots=self.pools.slots, max_workers=self.config.max_workers)
@@ -104,7 +104,7 @@ class JobWorkerService:
         """End everything that is left."""
         self._stop.set()
         if self.pools is not None:
-            await self.pools.kill()
+            await self.pools.end(within=FAREWELL_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -133,7 +133,8 @@ class JobWorkerService:
             [child.incarnation for child in live], lease_seconds=self.config.lease_seconds
         )
         for child in live:
-            if child.incarnation not in alive and not child.ended.done():
+            # A child that drains says goodbye itself, and its process ends a moment later.
+            if child.incarnation not in alive and not child.ended.done() and not self.pools.ending:
                 log.warning("child.declared_dead", incarnation=child.incarnation)
                 child.kill()
         return len(alive)

@@ -1,0 +1,246 @@
+"""The composed system as a newcomer starts it: one command, a token, a crawl; and what its containers may not do."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from headrace.client import Client
+from headrace.contracts.states import is_legal
+from headrace.local.demo_site import make_content
+from headrace.testing.eventually import eventually
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[3]
+SERVICES = ("scheduler", "worker", "recovery", "monitor")
+STORES = ("redis", "mongo")
+SITE_URL = "http://site:8080/"
+UP_SECONDS = 420
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One composed system under a project name of its own."""
+
+    project: str
+    env: dict[str, str]
+
+    def compose(self, *words: str, seconds: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `docker compose`; a failure shows what it said."""
+        command = ["docker", "compose", "--project-name", self.project, "--profile", "test", *words]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
+        )
+        assert done.returncode == 0 or not check, f"{' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
+        return done
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        """What the engine knows of a service's container."""
+        container = self.compose("ps", "--all", "--quiet", service).stdout.split()[0]
+        return dict(json.loads(docker("inspect", container))[0])
+
+    def url(self, service: str, port: int) -> str:
+        """Where a service is published."""
+        return "http://" + self.compose("port", service, str(port)).stdout.strip()
+
+    def token(self) -> str:
+        """The API token, by the documented command."""
+        return self.compose("run", "--rm", "init", "cat", "/run/headrace/operator/token").stdout.strip()
+
+    def client(self) -> Client:
+        """A client of the scheduler that may do everything."""
+        return Client(self.url("scheduler", 8080), token=self.token())
+
+    def explain(self) -> str:
+        """The state of the containers and the end of their logs."""
+        return "\n".join(
+            self.compose(*words, check=False).stdout for words in (("ps", "--all"), ("logs", "--no-color", "--tail=40"))
+        )
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(
+        ["docker", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+
+def require_engine() -> None:
+    """Skip without an engine; fail instead where somebody promised one."""
+    try:
+        docker("info")
+        docker("compose", "version")
+    except (OSError, subprocess.SubprocessError):
+        reason = "no Docker engine with Compose answers"
+        if os.environ.get("HEADRACE_CONTAINERS") == "required":
+            pytest.fail(f"{reason}, although HEADRACE_CONTAINERS=required")
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's pages as files, for a server in a container."""
+    folder = tmp_path_factory.mktemp("site")
+    for path, html in make_content().pages.items():
+        file = folder / (path.lstrip("/") + ("index.html" if path.endswith("/") else ""))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(html)
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_uid == os.getuid() and parent != Path(parent.anchor):
+            parent.chmod(parent.stat().st_mode | 0o055)  # the server's user is another one
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stack(site: Path) -> Iterator[Stack]:
+    """The whole system, built from this tree; gone with its images and volumes afterwards."""
+    require_engine()
+    ports = {f"HEADRACE_{service.upper()}_PORT": "0" for service in SERVICES}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JOB_", "HEADRACE_"))}
+    settings = {"JOB_WORKER_HEARTBEAT_SECONDS": "2", "JOB_LEASE_SECONDS": "6", "JOB_CRAWL_ALLOW_PRIVATE": "1"}
+    stack = Stack(f"headrace-test-{secrets.token_hex(4)}", inherited | ports | settings | {"HEADRACE_SITE": str(site)})
+    try:
+        try:
+            stack.compose("up", "-d", "--build", "--wait", "--wait-timeout", "300", seconds=UP_SECONDS)
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            pytest.fail(f"{error}\n{stack.explain()}")
+        yield stack
+    finally:
+        stack.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "10", check=False)
+
+
+async def test_a_crawl_of_a_site_container_completes(stack: Stack) -> None:
+    async with stack.client() as client:
+        job = await client.submit("crawl", {"start_urls": [SITE_URL], "max_pages": 1000})
+        job = await client.wait(job.id, timeout=120)
+        assert job.state == "completed", f"{job.error}\n{stack.explain()}"
+        assert await stored(client, job.id) == set(make_content().pages)
+        assert isinstance(job.result, dict)
+        assert job.result["pages"] == len(make_content().pages)
+
+
+async def test_a_worker_container_killed_in_the_middle_of_a_crawl_costs_no_page(stack: Stack) -> None:
+    async with stack.client() as client:
+        job = await client.submit("crawl", {"start_urls": [SITE_URL], "max_pages": 1000, "delay_seconds": 0.04})
+
+        async def has_pages() -> bool:
+            return len(await stored(client, job.id)) >= 20
+
+        await eventually(has_pages, within=60, every=0.2)
+        stack.compose("kill", "worker")
+        stack.compose("start", "worker")
+        job = await client.wait(job.id, timeout=180)
+        assert job.state == "completed", f"{job.error}\n{stack.explain()}"
+        assert job.attempt >= 2
+        assert await stored(client, job.id) == set(make_content().pages)
+        steps = (await client.history(job.id)).transitions
+        assert [step.seq for step in steps] == list(range(len(steps)))
+        assert all(is_legal(step.from_state, step.to_state) for step in steps)
+        assert [step.to_state.is_terminal for step in steps].count(True) == 1
+
+
+async def test_without_the_token_nothing_but_the_probes_answers(stack: Stack) -> None:
+    closed = (stack.url("scheduler", 8080) + "/v1/jobs", stack.url("monitor", 8081) + "/v1/overview")
+    async with aiohttp.ClientSession() as session:
+        for url in closed:
+            for headers in ({}, {"Authorization": "Bearer wrong"}):
+                async with session.get(url, headers=headers) as answer:
+                    assert answer.status == 401, url
+                    assert answer.headers["WWW-Authenticate"] == "Bearer"
+            async with session.get(url, headers={"Authorization": f"Bearer {stack.token()}"}) as answer:
+                assert answer.status == 200, url
+        for service, port in zip(SERVICES, (8080, 8082, 8083, 8081), strict=True):
+            async with session.get(stack.url(service, port) + "/readyz") as answer:
+                assert answer.status == 200, await answer.text()
+
+
+@pytest.mark.parametrize("service", [*SERVICES, *STORES, "init", "site"])
+def test_a_container_is_no_root_and_can_change_nothing_of_itself(stack: Stack, service: str) -> None:
+    found = stack.inspect(service)
+    host = found["HostConfig"]
+    assert found["Config"]["User"].split(":")[0] not in {"", "0", "root"}
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert not host["CapAdd"]
+    assert not host["Privileged"]
+    assert "no-new-privileges:true" in host["SecurityOpt"]
+    assert host["Memory"] > 0
+    assert host["NanoCpus"] > 0
+    assert host["PidsLimit"] > 0
+    assert not any("docker.sock" in mount["Source"] for mount in found["Mounts"])
+    if service != "init":
+        users = docker("top", found["Id"], "-eo", "uid").split()[1:]
+        assert users
+        assert "0" not in users
+
+
+def test_the_services_are_published_on_loopback_and_the_stores_nowhere(stack: Stack) -> None:
+    for service in (*SERVICES, *STORES, "site"):
+        published = [
+            entry
+            for entries in stack.inspect(service)["NetworkSettings"]["Ports"].values()
+            if entries
+            for entry in entries
+        ]
+        assert {entry["HostIp"] for entry in published} == ({"127.0.0.1"} if service in SERVICES else set())
+
+
+def test_a_container_reads_its_own_secrets_and_no_others(stack: Stack) -> None:
+    own = {"redis": ["redis/redis.conf"], "mongo": ["mongo/keyfile"], **dict.fromkeys(SERVICES, ["app/redis_url"])}
+    everything = ["redis/redis.conf", "mongo/keyfile", "app/redis_url", "app/tokens.toml", "operator/token"]
+    for service, names in own.items():
+        script = f"for f in {' '.join(everything)}; do [ -r /run/headrace/$f ] && echo $f; done; true"
+        readable = stack.compose("exec", "-T", service, "sh", "-c", script).stdout.split()
+        expected = names + (["app/tokens.toml"] if service in SERVICES else [])
+        assert readable == expected, service
+
+
+def test_no_secret_is_in_what_the_engine_shows(stack: Stack) -> None:
+    script = "cat /run/headrace/*/*password /run/headrace/operator/token"
+    values = stack.compose("run", "--rm", "init", "sh", "-c", script).stdout.split()
+    assert len(values) == 4 or all(len(value) >= 43 for value in values)
+    for service in (*SERVICES, *STORES, "init"):
+        shown = json.dumps(stack.inspect(service)) + stack.compose("logs", "--no-color", service).stdout
+        assert not [value for value in values if value in shown], service
+
+
+def test_the_services_login_reaches_its_own_database_alone(stack: Stack) -> None:
+    script = """
+    const fs = require("fs");
+    db.getSiblingDB("headrace").auth("headrace", fs.readFileSync("/run/headrace/mongo/app_password", "utf8").trim());
+    const code = (run) => { try { run(); return "allowed"; } catch (error) { return error.codeName; } };
+    print(code(() => db.getSiblingDB("headrace").jobs.countDocuments()));
+    print(code(() => db.getSiblingDB("other").things.insertOne({})));
+    print(code(() => db.getSiblingDB("admin").getUsers()));
+    print(code(() => db.adminCommand({ shutdown: 1 })));
+    """
+    said = stack.compose("exec", "-T", "mongo", "mongosh", "--quiet", "--norc", "--eval", script).stdout.split()
+    assert said == ["allowed", "Unauthorized", "Unauthorized", "Unauthorized"]
+
+
+async def test_a_stop_drains_and_a_new_start_keeps_jobs_and_token(stack: Stack) -> None:
+    token = stack.token()
+    async with stack.client() as client:
+        job = await client.submit("noop", {"note": "kept"})
+        await client.wait(job.id, timeout=30)
+    stack.compose("stop", *SERVICES, seconds=200)
+    assert {service: stack.inspect(service)["State"]["ExitCode"] for service in SERVICES} == dict.fromkeys(SERVICES, 0)
+    stack.compose("up", "-d", "--wait", "--wait-timeout", "150", "--force-recreate", seconds=200)
+    assert stack.token() == token
+    async with stack.client() as client:
+        assert (await client.get(job.id)).payload == {"note": "kept"}
+
+
+async def stored(client: Client, job_id: str) -> set[str]:
+    """The paths of the pages that were stored as good."""
+    return {"/" + page.url.removeprefix(SITE_URL) async for page in client.pages(job_id) if page.state == "ok"}

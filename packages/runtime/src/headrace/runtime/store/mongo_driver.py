@@ -14,8 +14,9 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-SERVER_SELECTION_MS = 1500
-"""How long a call looks for a primary. Below two seconds, so that a submission is refused in time."""
+SERVER_SELECTION_MS = 1000
+"""How long a call looks for a primary. The driver looks at its watch every half second only, so this can become one and
+a half: below the two seconds in which a submission is refused."""
 
 AwareDocument: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
 
 from headrace.contracts.job import ready_score
 from headrace.runtime.process.ids import new_job_id
-from headrace.runtime.queue import Entry, RedisJobQueue
+from headrace.runtime.queue import Entry, RedisJobQueue, Verdict
 
 POOL = "crawl"
 
@@ -52,3 +55,46 @@ class RedisHarness:
 
     def new_ids(self, count: int) -> list[str]:
         return [new_job_id() for _ in range(count)]
+
+
+Verb = Callable[[RedisJobQueue], Awaitable[Any]]
+VERBS: dict[str, Verb] = {
+    "reserve": lambda q: q.reserve(POOL, ["a"], limit=5),
+    "enqueue": lambda q: q.enqueue(POOL, [Entry("a", 1)]),
+    "claim": lambda q: q.claim(POOL, token="t", count=1),
+    "settle": lambda q: q.settle(POOL, ["a"]),
+    "requeue": lambda q: q.requeue(POOL, [Entry("a", 1)]),
+    "putback": lambda q: q.putback(POOL, token="t", verdicts=[Verdict("a", "drop")]),
+    "promote": lambda q: q.promote(POOL),
+    "in_flight": lambda q: q.in_flight(POOL, older_than_ms=0, limit=1),
+    "members": lambda q: q.members(POOL, "ready", cursor=0, count=1),
+    "locate": lambda q: q.locate(POOL, ["a"]),
+    "free": lambda q: q.free(POOL, ["a"]),
+    "rescore": lambda q: q.rescore(POOL, [Entry("a", 1)]),
+    "depths": lambda q: q.depths(POOL),
+    "pause": lambda q: q.pause(POOL, True, "x"),
+    "begin_rebuild": lambda q: q.begin_rebuild(POOL),
+    "finish_rebuild": lambda q: q.finish_rebuild(POOL, "x:1"),
+    "expired_reservations": lambda q: q.expired_reservations(POOL),
+    "run_id": lambda q: q.run_id(),
+    "ping": lambda q: q.ping(),
+    "time_ms": lambda q: q.time_ms(),
+    "check_policy": lambda q: q.check_policy(),
+}
+"""Each verb once, with arguments that would do something."""
+
+
+async def dump(redis: Redis, match: str = "*") -> dict[str, Any]:
+    """Every key with its content."""
+    content: dict[str, Any] = {}
+    async for key in redis.scan_iter(match=match):
+        match await redis.type(key):
+            case "zset":
+                content[key] = await redis.zrange(key, 0, -1, withscores=True)
+            case "hash":
+                content[key] = await redis.hgetall(key)
+            case "list":
+                content[key] = await redis.lrange(key, 0, -1)
+            case _:
+                content[key] = await redis.get(key)
+    return content

@@ -21,6 +21,8 @@ from headrace.runtime.queue import Entry, Hints, RedisJobQueue, listener, redis_
 from headrace.runtime.queue.keys import Keys
 from headrace.testing.eventually import eventually
 
+HEARTBEAT = Heartbeat(service="w1", host="h", pid=1, version="0", at=datetime(2025, 1, 1, tzinfo=UTC), slots=4, busy=1)
+
 
 @pytest.fixture
 async def hints(server: RedisServer, namespace: str) -> AsyncIterator[Hints]:
@@ -163,7 +165,7 @@ async def test_sending_without_a_server_is_no_error(own_server: RedisServer, own
     own_server.kill()
     assert not await own_hints.wake(POOL)
     assert not await own_hints.control({"a": 1})
-    assert not await own_hints.beat(beat("w1"))
+    assert not await own_hints.beat(HEARTBEAT)
     with pytest.raises(StoreUnavailableError):
         await own_hints.heartbeats()
     await asyncio.to_thread(own_server.start)
@@ -227,42 +229,6 @@ async def test_a_listener_outlives_an_error_that_nobody_thought_of(
     monkeypatch.setattr(listener.Listener, "_listen", fails_once)
     async with Reader(hints.wakes([POOL])) as reader:
         await eventually(lambda: reader.seen == [POOL])
-
-
-def beat(service: str, **changes: Any) -> Heartbeat:
-    values: dict[str, Any] = {
-        "service": service,
-        "host": "h",
-        "pid": 1,
-        "version": "0",
-        "at": datetime(2025, 1, 1, tzinfo=UTC),
-        "slots": 4,
-        "busy": 1,
-    }
-    return Heartbeat(**values | changes)
-
-
-async def test_the_last_heartbeat_of_each_process_is_kept(hints: Hints) -> None:
-    """Newest first; a second beat takes the place of the first."""
-    assert await hints.heartbeats() == []
-    assert await hints.beat(beat("w1"))
-    assert await hints.beat(beat("w2"))
-    await asyncio.sleep(0.005)  # the order is by milliseconds
-    assert await hints.beat(beat("w1", busy=3))
-    assert await hints.heartbeats() == [beat("w1", busy=3), beat("w2")]
-
-
-async def test_heartbeats_of_silent_processes_go(hints: Hints, redis: Redis, namespace: str) -> None:
-    """From the list by age, from Redis at the next beat of anybody; what is none is left out."""
-    keys = Keys(namespace)
-    await hints.beat(beat("old"))
-    await redis.zadd(keys.beats_seen, {"h:1:old": 1})
-    await redis.hset(keys.beats, "junk", "{}")
-    await redis.zadd(keys.beats_seen, {"junk": 2**50, "gone": 2**50})
-    assert await hints.heartbeats() == []
-    await hints.beat(beat("new"))
-    assert await hints.heartbeats() == [beat("new")]
-    assert await redis.hkeys(keys.beats) == ["junk", "h:1:new"]
 
 
 async def test_a_queue_and_its_hints_speak_of_the_same_channel(

@@ -19,7 +19,9 @@ PUTBACK_MS = 250
 CLAIM_ANSWER_MS = 60_000
 """How long a claim's answer is kept for a repeat with the same token; far above a caller's whole retry time."""
 MAX_BATCH = 1000
-"""Ids per call of a script. Longer sequences are cut, so that no script stalls the server."""
+"""Ids that one call asks for at most."""
+PIECE = 500
+"""Ids that one script is given at most: longer sequences are cut, so that no script holds the server up for long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 
 from headrace.runtime.queue import scripts
-from headrace.runtime.queue.base import MAX_BATCH, Entry, Verdict
+from headrace.runtime.queue.base import PIECE, Entry, Verdict
 from headrace.runtime.queue.keys import Keys
 
 T = TypeVar("T")
@@ -85,8 +85,8 @@ def checked_entries(entries: Sequence[Entry | Verdict], *, name: str) -> None:
 
 def pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """`items` in runs that one script takes."""
-    for first in range(0, len(items), MAX_BATCH):
-        yield items[first : first + MAX_BATCH]
+    for first in range(0, len(items), PIECE):
+        yield items[first : first + PIECE]
 
 
 def whole(score: float | str) -> int:

@@ -9,6 +9,7 @@ import structlog
 from headrace.runtime.queue.base import (
     CLAIM_ANSWER_MS,
     MAX_BATCH,
+    PIECE,
     PROMOTE_LATE_MS,
     PUTBACK_MS,
     Claim,
@@ -68,12 +69,12 @@ class FlowVerbs(PoolCalls):
         unwanted = checked_ids(drop, name="drop")
         over = [keys.ready, keys.delayed, keys.inflight, keys.reserved, keys.score]
         added = 0
-        for first in range(0, max(len(entries), len(unwanted)), MAX_BATCH):
-            batch = entries[first : first + MAX_BATCH]
+        for first in range(0, max(len(entries), len(unwanted)), PIECE):
+            batch = entries[first : first + PIECE]
             args: list[str | int] = [self._keys.wake(pool), POLL_MS, len(batch)]
             for entry in batch:
                 args += (entry.id, entry.score, entry.due_ms)
-            added += await self._run("enqueue", over, [*args, *unwanted[first : first + MAX_BATCH]])
+            added += await self._run("enqueue", over, [*args, *unwanted[first : first + PIECE]])
         return added
 
     async def claim(self, pool: str, *, token: str, count: int) -> Claim:

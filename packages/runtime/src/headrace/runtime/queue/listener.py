@@ -73,7 +73,8 @@ class Listener:
                     await self._listen()
             except StoreUnavailableError as error:
                 log.info("hints.connection_lost", reason=error.detail)
-            except Exception as error:  # noqa: BLE001 -- a dead listener would be silence that nobody notices
+            except Exception as error:
+                # A dead listener would be silence that nobody notices.
                 log.exception("hints.listener_failed", error=type(error).__name__)
             if time.monotonic() - started > PING_SECONDS:
                 wait_seconds = FIRST_WAIT_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, cast
 
 from headrace.contracts.errors import ConfigError, StoreUnavailableError
@@ -14,8 +15,8 @@ from headrace.runtime.queue.mend import MendVerbs
 class RedisJobQueue(MendVerbs):
     """A `JobQueue` in Redis (or Valkey), with what recovery needs besides.
 
-    Each verb is one script, or one per thousand ids, and safe to repeat. Nothing here is the truth: an id says that a
-    job may want to run, its document says whether it does. Makes no connection until it is used.
+    Each verb is one script, or one per five hundred ids, and safe to repeat. Nothing here is the truth: an id says
+    that a job may want to run, its document says whether it does. Makes no connection until it is used.
 
     Args:
         redis: From `redis_client(kind="command")`; closed by `close()`.
@@ -82,11 +83,8 @@ class RedisJobQueue(MendVerbs):
 
     async def close(self) -> None:
         """Close every connection. Never raises: what cannot be closed is gone already."""
-        try:
-            with translate():
-                await self._redis.aclose()
-        except StoreUnavailableError:
-            return
+        with contextlib.suppress(StoreUnavailableError), translate():
+            await self._redis.aclose()
 
     async def _info(self, section: str) -> dict[str, Any]:
         with translate():

@@ -18,7 +18,7 @@ local function whole(text, name, low, high)
   return n
 end
 
--- Numbers go out as digits: Lua itself would write 2.6e+13.
+-- Numbers go out as digits: Lua itself rounds to 14 of them and writes larger ones as 1e+15.
 local function digits(n)
   return string.format('%.0f', n)
 end

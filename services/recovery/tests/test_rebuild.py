@@ -62,7 +62,7 @@ async def drain(stage: Stage) -> list[str]:
 
 async def test_an_empty_redis_is_filled_in_claim_order(stage: Stage) -> None:
     jobs = await backlog(stage, waiting=30, running=3)
-    assert await duty_of(stage).run_once() == {"rebuilt": 33}
+    assert await duty_of(stage).run_once() == {"rebuilt": 33, "pool_rebuilt": 1}
     assert await agrees(stage)
     held = await stage.held_ids()
     assert {held[job.id] for job in jobs[30:]} == {"inflight"}
@@ -79,7 +79,7 @@ async def test_a_complete_pool_is_left_alone(stage: Stage) -> None:
 
 async def test_a_pool_without_jobs_is_complete_at_once(stage: Stage) -> None:
     await stage.know_pool()
-    await duty_of(stage).run_once()
+    assert await duty_of(stage).run_once() == {"pool_rebuilt": 1}
     assert await agrees(stage)
 
 

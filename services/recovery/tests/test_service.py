@@ -210,3 +210,38 @@ async def test_b7_after_an_outage_of_mongodb_nobody_is_judged_before_a_lease_is_
         await eventually(renewed)
         await asyncio.sleep(1.5)
         assert (await stage.document(job.id)).state is JobState.PROCESSING
+
+
+async def test_hazard_20_what_an_old_copy_brought_back_goes_with_the_rebuild(stage: Stage, config: JobConfig) -> None:
+    """The full pass follows every rebuild, also one that found nothing to add."""
+    await stage.know_pool()
+    async with running(config) as (_, registry):
+        await eventually(lambda: registry.get_sample_value("job_recovered_total", {"reason": "pool_rebuilt"}))
+        await eventually(lambda: registry.get_sample_value("job_recovery_last_full_pass_seconds"))
+        over = await stage.job(state=JobState.COMPLETED)
+        await stage.redis.zadd(stage.keys.ready, {over.id: 1})
+        await stage.redis.delete(stage.keys.epoch)
+
+        async def is_gone() -> bool:
+            return await stage.held_ids() == {}
+
+        await eventually(is_gone, within=20)
+
+
+async def test_an_index_that_cannot_be_made_does_not_stop_recovery(stage: Stage, config: JobConfig) -> None:
+    await stage.parts.database.jobs.drop_index("changed")
+    await stage.parts.database.jobs.create_index([("updated_at", -1)], name="changed")
+    job = await stage.running()
+    async with running(config):
+
+        async def is_handed_back() -> bool:
+            return (await stage.document(job.id)).state is JobState.QUEUED
+
+        await eventually(is_handed_back)
+
+
+async def test_a_leadership_is_given_back_even_when_mongodb_is_gone(config: JobConfig, own_mongo: MongoServer) -> None:
+    settings = config.model_copy(update={"mongo_url": SecretStr(own_mongo.url)})
+    async with running(settings) as (service, _):
+        await eventually(service.leadership.is_leading)
+        await asyncio.to_thread(own_mongo.kill)

@@ -59,6 +59,9 @@ class RebuildDuty:
     async def run_once(self) -> Counts:
         """Complete every pool that is not.
 
+        Returns:
+            `pool_rebuilt`: pools completed; `rebuilt`: the ids that were added to them.
+
         Raises:
             StoreUnavailableError: A store does not answer, or Redis is full. What was added stays.
         """
@@ -71,7 +74,11 @@ class RebuildDuty:
             return Counts()
 
         async def finish(pool: str) -> Counts:
-            return Counts({"rebuilt": sum([await self._finish(item) for item in begun if item.pool == pool])})
+            counts = Counts()
+            for rebuild in begun:
+                if rebuild.pool == pool and await self._finish(rebuild):
+                    counts += Counts({"rebuilt": rebuild.added, "pool_rebuilt": 1})
+            return counts
 
         try:
             await self._pools.each(begin)
@@ -100,21 +107,21 @@ class RebuildDuty:
                 await self._add(rebuild, page)
                 return
 
-    async def _finish(self, rebuild: _Rebuild) -> int:
+    async def _finish(self, rebuild: _Rebuild) -> bool:
         async with aclosing(self._parts.reconcile.waiting(rebuild.pool, page=PAGE)) as pages:
             async for page in pages:
                 await afp("during_rebuild")
                 await self._add(rebuild, page)
                 if not self._go_on():
-                    return 0
+                    return False
         await self._add_changed(rebuild)
         await afp("before_finish_rebuild")
         if not await self._parts.queue.finish_rebuild(rebuild.pool, rebuild.marker):
             log.warning("recovery.rebuild_lost", pool=rebuild.pool)
-            return 0
+            return False
         seconds = round(time.monotonic() - rebuild.began, 3)
         log.info("recovery.rebuild_finished", pool=rebuild.pool, added=rebuild.added, seconds=seconds)
-        return rebuild.added
+        return True
 
     async def _add(self, rebuild: _Rebuild, page: list[tuple[str, int, int]]) -> None:
         entries = [Entry(job_id, score, due_ms=run_at_ms) for job_id, score, run_at_ms in page]

@@ -133,7 +133,7 @@ class JobRecoveryService:
         self._metrics.did(duty.name, counts)
         if duty is self.full_pass:
             self._metrics.drifted(self.full_pass.drift_by_kind)
-        elif duty is self._rebuild and "rebuilt" in counts:
+        elif duty is self._rebuild and counts["pool_rebuilt"]:
             self._due[self.full_pass.name] = 0.0  # what an old copy of Redis brought back is in the way until then
 
     def _may_go_on(self) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
+import pytest
 import pytest_asyncio
+from real_site import RealSite, find_folder
 from whole import Whole, start_whole
 
 StartWhole = Callable[..., Awaitable[Whole]]
@@ -31,3 +33,13 @@ async def start() -> AsyncIterator[StartWhole]:
             return await stack.enter_async_context(start_whole(settings))
 
         yield start_one
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def real_site() -> AsyncIterator[RealSite]:
+    """Debian's Python documentation, served on loopback."""
+    folder = find_folder()
+    if folder is None:
+        pytest.skip("the Debian package python3-doc is not installed")
+    async with RealSite(folder).serve() as site:
+        yield site

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 import structlog
-from aiohttp import web
 from pydantic import JsonValue
+from real_site import MAX_BYTES, RealSite, walk
 
 from headrace.contracts.config import JobConfig
 from headrace.runtime.store.crawl_results import CrawlResults
@@ -20,28 +18,6 @@ from headrace.runtime.store.database import Database
 from headrace.worker.crawler.payload import CrawlPayload
 from headrace.worker.executors.crawl import CrawlJobExecutor
 from headrace.worker.resources import WorkerResources
-
-FOLDERS = [Path("/usr/share/doc/python3/html"), Path("/usr/share/doc/python3.11/html")]
-MAX_BYTES = 2_000_000
-
-
-@pytest.fixture
-def folder() -> Path:
-    for folder in FOLDERS:
-        if (folder / "index.html").exists():
-            return folder.resolve()
-    pytest.skip("the Debian package python3-doc is not installed")
-
-
-@pytest.fixture
-async def origin(folder: Path) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_static("/", folder)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
 
 
 class Context:
@@ -62,45 +38,13 @@ class Context:
         self.checkpoint = value
 
 
-class Anchors(HTMLParser):
-    """The hrefs of a page, by the standard library alone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hrefs: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        if tag in {"a", "area"} and found.get("href") and "nofollow" not in (found.get("rel") or ""):
-            self.hrefs.append(found["href"] or "")
-
-
-def walk(folder: Path, start: str) -> tuple[dict[str, int], set[str]]:
-    """Pages with their depths, and what is no page, read from the files without any of the crawler's parts."""
-    origin = urljoin(start, "/")
-    depths, others, level, depth = {}, set(), {start}, 0
-    while level:
-        found: set[str] = set()
-        for url in level:
-            file = folder / unquote(urlsplit(url).path).lstrip("/")
-            if not file.is_file() or file.suffix != ".html" or file.stat().st_size > MAX_BYTES:
-                others.add(url)
-                continue
-            depths[url] = depth
-            parser = Anchors()
-            parser.feed(file.read_text(encoding="utf-8"))
-            found |= {urljoin(url, href).partition("#")[0] for href in parser.hrefs}
-        level = {url for url in found if url.startswith(origin)} - set(depths) - others
-        depth += 1
-    return depths, others
-
-
 @pytest.mark.slow
+@pytest.mark.asyncio(loop_scope="module")
 async def test_the_stored_pages_equal_an_independent_walk(
-    config: JobConfig, folder: Path, origin: str, record_property: Callable[[str, object], None]
+    config: JobConfig, real_site: RealSite, record_property: Callable[[str, object], None]
 ) -> None:
-    start = f"{origin}/index.html"
-    expected, others = walk(folder, start)
+    start = real_site.start
+    expected, others = walk(real_site.folder, start)
     database = Database(config, appname="test")
     results = CrawlResults(database.handle)
     executor = CrawlJobExecutor()

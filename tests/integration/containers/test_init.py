@@ -86,11 +86,11 @@ def test_the_services_can_read_the_addresses(init: ModuleType, tmp_path: Path, g
         }
     )
     assert unknown == []
-    redis_password = (tmp_path / "redis/password").read_text()
+    redis_password = (tmp_path / "redis/password").read_text().strip()
     assert config.redis_url.get_secret_value() == f"redis://:{redis_password}@redis:6379/0"
     assert (tmp_path / "redis/redis.conf").read_text() == f"requirepass {redis_password}\n"
-    assert (tmp_path / "mongo/app_password").read_text() in config.mongo_url.get_secret_value()
-    assert (tmp_path / "mongo/root_password").read_text() not in config.mongo_url.get_secret_value()
+    assert (tmp_path / "mongo/app_password").read_text().strip() in config.mongo_url.get_secret_value()
+    assert (tmp_path / "mongo/root_password").read_text().strip() not in config.mongo_url.get_secret_value()
 
 
 def test_a_folder_is_for_its_group_and_the_plain_token_for_nobody(
@@ -132,7 +132,7 @@ def test_a_start_that_was_cut_short_is_finished_by_the_next(
     (tmp_path / "redis").mkdir()
     (tmp_path / "redis/password.new").write_text("half")
     init.prepare(tmp_path, groups)
-    assert len((tmp_path / "redis/password").read_text()) == 48
+    assert len((tmp_path / "redis/password").read_text().strip()) == 48
     assert not list(tmp_path.rglob("*.new"))
 
 

@@ -19,9 +19,13 @@ class RetryPolicy(BaseModel):
 
     def ceiling_seconds(self, failures: int) -> float:
         """The longest wait after `failures` failures (1 = the first)."""
-        # 64 doublings exceed any cap; the bound keeps the power from overflowing.
+        # 64 doublings exceed any cap; the bound keeps the power small. A large factor still overflows.
         exponent = min(max(failures - 1, 0), 64)
-        return float(min(self.cap_seconds, self.base_seconds * self.factor**exponent))
+        try:
+            grown = self.base_seconds * self.factor**exponent
+        except OverflowError:
+            return self.cap_seconds
+        return float(min(self.cap_seconds, grown))
 
     def delay_seconds(self, failures: int, jitter: float) -> float:
         """The wait after `failures` failures.

@@ -61,8 +61,8 @@ def claim_budget(
         return 0
     ahead = 0
     if horizon_seconds > 0 and p95_seconds is not None:
-        per_slot = MAX_AHEAD_PER_SLOT if p95_seconds <= 0 else int(horizon_seconds / p95_seconds)
-        ahead = min(per_slot, MAX_AHEAD_PER_SLOT) * slots
+        per_slot = horizon_seconds / p95_seconds if p95_seconds > 0 else MAX_AHEAD_PER_SLOT
+        ahead = int(min(per_slot, MAX_AHEAD_PER_SLOT)) * slots
     return max(0, slots - running + ahead - waiting)
 
 

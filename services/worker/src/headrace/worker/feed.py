@@ -39,7 +39,7 @@ class Feed:
         """The next job, as soon as there is one and a thread is free; None after the time or once closed."""
         deadline = time.monotonic() + timeout_seconds
         with self._changed:
-            while not (self._waiting and self._out < self._slots):
+            while self._closed or not (self._waiting and self._out < self._slots):
                 left = deadline - time.monotonic()
                 if self._closed or left <= 0:
                     return None
@@ -73,6 +73,11 @@ class Feed:
             except ValueError:
                 return False
         return True
+
+    def oldest_seconds(self) -> float | None:
+        """How long the job that has waited longest has waited; None when none waits."""
+        with self._changed:
+            return time.monotonic() - self._waiting[0].claimed_at if self._waiting else None
 
     def close(self) -> None:
         """Hand out nothing more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,8 @@ from headrace.contracts.states import JobState, Reason
 from headrace.runtime.store.values import Settlement
 
 MESSAGE_LIMIT = 2000
+MAX_DELAY_SECONDS = 366 * 86_400.0
+"""A retry waits no longer, whatever an executor asks for: far beyond it lies no date that a store can keep."""
 _VARIABLE = re.compile(r"0x[0-9a-fA-F]+|[0-9a-f]{8}-[0-9a-f-]{27}|\d+|'[^']*'|\"[^\"]*\"")
 
 
@@ -28,13 +31,24 @@ def fingerprint(type_: str, message: str) -> str:
     return hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
 
 
+def clean_text(text: str) -> str:
+    """The text as every store and terminal takes it: lone surrogates and NUL are legal in Python alone."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "�")
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as problem:  # noqa: BLE001 -- somebody else's code, which must not keep the job from its end
+        return f"its text cannot be had: {type(problem).__name__}"
+
+
 def to_job_error(error: BaseException, *, type_: str | None = None) -> JobError:
     """The record of an exception."""
     kind = type(error)
     plain = kind.__module__ in {"builtins", "headrace.contracts.errors"}
     name = type_ or (kind.__name__ if plain else f"{kind.__module__}.{kind.__qualname__}")
-    # Lone surrogates and NUL are legal in Python text and not in BSON strings or on terminals.
-    message = str(error).encode("utf-8", "replace").decode().replace("\0", "�")[:MESSAGE_LIMIT]
+    message = clean_text(_text_of(error))[:MESSAGE_LIMIT]
     return JobError(type=name, message=message, fingerprint=fingerprint(name, message), at=datetime.now(UTC))
 
 
@@ -98,17 +112,28 @@ def failed(
         )
     delay = policy.delay_seconds(failures, jitter)
     if isinstance(error, Retry) and error.delay_seconds is not None:
-        delay = max(0.0, error.delay_seconds)
+        delay = _usable(error.delay_seconds, instead=delay)
     return Settlement(
         job.id,
         job.attempt,
         JobState.QUEUED,
         Reason.TIMEOUT if timed_out else Reason.RETRY,
         error=record,
-        delay_ms=int(delay * 1000),
+        delay_ms=int(min(delay, MAX_DELAY_SECONDS) * 1000),
         counts_failure=True,
         started_ms_ago=started_ms_ago,
     )
+
+
+def _usable(seconds: float, *, instead: float) -> float:
+    # An executor may say anything here, and a job whose settlement cannot be written would run for ever.
+    try:
+        asked = float(seconds)
+    except (TypeError, ValueError):
+        return instead
+    except OverflowError:
+        return MAX_DELAY_SECONDS
+    return instead if math.isnan(asked) else max(0.0, asked)
 
 
 def released(job: Job, *, started_ms_ago: int | None = None) -> Settlement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient
 
 from headrace.contracts.config import JobConfig
 from headrace.contracts.executor import ExecutionPolicy
+from headrace.runtime.process import failpoints
 from headrace.runtime.queue.client import redis_client
 from headrace.runtime.queue.redis_queue import RedisJobQueue
 from headrace.runtime.store.database import Database
@@ -126,6 +127,13 @@ async def queue(config: JobConfig) -> AsyncIterator[RedisJobQueue]:
     opened = RedisJobQueue(redis_client(config.redis_url, kind="command", name="test"), namespace=config.namespace)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def failpoint() -> Iterator[Callable[[str], None]]:
+    """Arms failpoints in this process; they are off again after the test."""
+    yield failpoints.install
+    failpoints.install("")
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ class Announcer:
         self._breaker = breaker
         self._waiting: deque[JobEvent] = deque(maxlen=MAX_WAITING)
         self._some = asyncio.Event()
+        self._is_closed = False
 
     def queued(self, jobs: Sequence[Job]) -> None:
         """New jobs were stored."""
@@ -36,12 +37,17 @@ class Announcer:
         """A waiting job was cancelled."""
         self._announce(EventName.CANCELLED, [job])
 
+    def close(self) -> None:
+        """Let `run` end; what still waits is dropped."""
+        self._is_closed = True
+        self._some.set()
+
     async def run(self) -> None:
-        """Publish until cancelled."""
-        while True:
+        """Publish until closed. Not to be cancelled: redis-py swallows a cancel that comes while it sends."""
+        while not self._is_closed:
             await self._some.wait()
             self._some.clear()
-            while self._waiting:
+            while self._waiting and not self._is_closed:
                 await self._hints.event(self._waiting.popleft())
 
     def _announce(self, event: EventName, jobs: Sequence[Job]) -> None:

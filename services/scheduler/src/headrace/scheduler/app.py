@@ -49,11 +49,13 @@ def build_app(config: JobConfig) -> web.Application:
 
 async def _open_stores(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
-    await _refuse_evicting_redis(services)
-    yield
-    await services.tasks.drain()
-    await services.stores.queue.close()
-    services.stores.database.close()
+    try:
+        await _refuse_evicting_redis(services)
+        yield
+        await services.tasks.drain()
+    finally:
+        await services.stores.queue.close()
+        services.stores.database.close()
 
 
 async def _refuse_evicting_redis(services: Services) -> None:
@@ -73,8 +75,8 @@ async def _run_duties(app: web.Application) -> AsyncIterator[None]:
     announcer = asyncio.create_task(services.announcer.run())
     yield
     stop.set()
-    announcer.cancel()
-    await asyncio.gather(registry, announcer, return_exceptions=True)
+    services.announcer.close()
+    await asyncio.gather(registry, announcer)
 
 
 async def _refresh(services: Services) -> None:

@@ -1,0 +1,99 @@
+"""The bound: exactly so many jobs that are not over, whoever asks at once, whatever Redis knows."""
+
+from __future__ import annotations
+
+import asyncio
+
+LIMIT = 50
+
+
+def _limited(config, limit=LIMIT):
+    return config.model_copy(update={"queue_size_limit": limit})
+
+
+async def _race(*apis, clients=64, each=2):
+    async def one(n):
+        return [(await apis[n % len(apis)].post({"type": "any", "payload": n})).status for _ in range(each)]
+
+    statuses = await asyncio.gather(*(one(n) for n in range(clients)))
+    return [status for found in statuses for status in found]
+
+
+async def test_sixty_four_clients_fill_exactly_the_bound(make_api, config, queue):
+    api = await make_api(_limited(config))
+    await api.complete()
+    statuses = await _race(api)
+    assert (statuses.count(201), statuses.count(429)) == (LIMIT, 128 - LIMIT)
+    assert await api.count() == LIMIT
+    assert (await queue.depths("default")).waiting["medium"] == LIMIT
+
+
+async def test_two_schedulers_fill_exactly_the_bound(make_api, config):
+    apis = [await make_api(_limited(config)) for _ in range(2)]
+    await apis[0].complete()
+    statuses = await _race(*apis)
+    assert (statuses.count(201), statuses.count(429)) == (LIMIT, 128 - LIMIT)
+    assert await apis[0].count() == LIMIT
+
+
+async def test_while_redis_is_not_complete_one_scheduler_counts_in_mongodb_and_stays_exact(make_api, config, queue):
+    api = await make_api(_limited(config))
+    statuses = await _race(api)
+    assert (statuses.count(201), statuses.count(429)) == (LIMIT, 128 - LIMIT)
+    assert await api.count() == LIMIT
+    # Pushed all the same: a rebuild only adds.
+    assert (await queue.depths("default")).waiting["medium"] == LIMIT
+
+
+async def test_a_full_queue_says_when_to_come_back_and_keeps_nothing(make_api, config):
+    api = await make_api(_limited(config, 1))
+    await api.complete()
+    await api.submit()
+    response = await api.post({"type": "any", "payload": 1})
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+    await api.problem(response, 429, "queue-full")
+    assert await api.count() == 1
+
+
+async def test_running_and_delayed_jobs_count_and_ended_ones_do_not(make_api, config, queue):
+    api = await make_api(_limited(config, 3))
+    await api.complete()
+    running = await api.submit()
+    await queue.claim("default", token="t", count=1)
+    await api.database.jobs.update_one({"_id": running["id"]}, {"$set": {"state": "processing"}})
+    await api.submit(delay_seconds=3600)
+    waiting = await api.submit()
+    await api.problem(await api.post({"type": "any", "payload": 1}), 429, "queue-full")
+    assert (await api.cancel(waiting["id"])).status == 200
+    await api.submit()
+
+
+async def test_each_pool_has_its_own_bound(make_api, config):
+    api = await make_api(_limited(config, 1))
+    await api.complete()
+    await api.submit()
+    await api.submit(type="echo", payload={})
+    await api.problem(await api.post({"type": "echo", "payload": {}}), 429, "queue-full")
+
+
+async def test_a_place_that_is_too_old_is_not_used(api, failpoint, queue, monkeypatch):
+    await api.complete()
+    monkeypatch.setattr("headrace.scheduler.commit.LAST_INSERT_SECONDS", 0.1)
+    failpoint("after_reserve=sleep:200")
+    await api.problem(await api.post({"type": "any", "payload": 1}), 503, "store-unavailable")
+    assert await api.count() == 0
+    failpoint("")
+    await api.submit()
+    depths = await queue.depths("default")
+    assert (depths.reserved, depths.waiting["medium"]) == (0, 1)
+
+
+async def test_jobs_admitted_beyond_the_bound_by_others_are_told_as_overshoot(make_api, config):
+    wide = await make_api(config)
+    await wide.complete()
+    for _ in range(3):
+        await wide.submit()
+    narrow = await make_api(_limited(config, 1))
+    await narrow.problem(await narrow.post({"type": "any", "payload": 1}), 429, "queue-full")
+    text = await (await narrow.client.get("/metrics")).text()
+    assert 'job_queue_overshoot{queue="default"} 2.0' in text

@@ -42,12 +42,12 @@ class Volume:
         """Files that were not there before."""
 
     def keep(self, name: str, make: Callable[[], str]) -> str:
-        """The text of the file, made now if there is no such file."""
+        """The line or lines in the file, made now if there is no such file."""
         path = self._root / name
         if not path.exists():
-            self.put(name, make())
+            self.put(name, make() + "\n")
             self.made.append(name)
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8").strip()
 
     def put(self, name: str, text: str) -> None:
         """Write the file, whole or not at all, readable by its folder's group and by nobody else."""
@@ -96,7 +96,7 @@ def _redis(volume: Volume) -> None:
 
 
 def _mongo(volume: Volume) -> None:
-    volume.keep("mongo/keyfile", lambda: base64.b64encode(secrets.token_bytes(756)).decode() + "\n")
+    volume.keep("mongo/keyfile", lambda: base64.b64encode(secrets.token_bytes(756)).decode())
     volume.keep("mongo/root_password", _password)
     password = volume.keep("mongo/app_password", _password)
     for script in sorted(SCRIPTS.iterdir()):
@@ -116,7 +116,7 @@ def _api_token(volume: Volume) -> None:
         # The plain token goes first: a table whose token nobody knows would lock everybody out.
         volume.put("operator/token", token + "\n")
         digest = hashlib.sha256(token.encode()).hexdigest()
-        return f'[admin]\nhash = "sha256:{digest}"\nscopes = ["admin"]\n'
+        return f'[admin]\nhash = "sha256:{digest}"\nscopes = ["admin"]'
 
     # The table alone decides: the operator may remove the plain token once it is kept elsewhere, and add tables.
     volume.keep("app/tokens.toml", table)

@@ -154,6 +154,18 @@ async def test_a7_the_same_attempt_of_another_owner_is_another_attempt(kit: Any)
     assert kit.document(job.id) == before
 
 
+@pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.PROCESSING])
+async def test_a_document_that_kept_its_owner_by_mistake_is_written_by_nobody(kit: Any, state: JobState) -> None:
+    job = kit.place(state, owner="w-own")
+    before = kit.document(job.id)
+    for act, _ in LEAVING.values():
+        await act(kit, job.id, job.attempt, "w-own")
+    for save in SAVING.values():
+        with pytest.raises(LeaseLost):
+            await save(kit, job.id, job.attempt, "w-own")
+    assert kit.document(job.id) == before
+
+
 async def test_a_whole_life_raises_the_attempt_only_at_claims(kit: Any) -> None:
     job = await kit.put()
     for number in range(1, 5):

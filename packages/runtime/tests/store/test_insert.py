@@ -146,6 +146,26 @@ async def test_a_holder_that_ends_meanwhile_is_asked_for_once_more(kit: Any, mon
 WAIT_FAILED = {"writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}}
 
 
+async def test_a_holder_that_no_majority_shows_leaves_the_outcome_unknown(
+    kit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await kit.put(unique_key="u")
+
+    class NotYetVisible:
+        def __init__(self, jobs: Any) -> None:
+            self._jobs = jobs
+
+        async def find_one(self, *_: Any) -> None:
+            return None
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._jobs, name)
+
+    monkeypatch.setattr(kit.manager, "_jobs", NotYetVisible(kit.manager._jobs))
+    assert verdicts(await kit.manager.insert([make_job(unique_key="u")])) == ["unknown"]
+    assert kit.raw.jobs.count_documents({}) == 1
+
+
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up soon: the driver repeats until the limit is over."""

@@ -14,7 +14,7 @@ from headrace.local.stores import RedisServer
 
 # Test folders are no packages, so what the test files share is found by its folder.
 sys.path.insert(0, str(Path(__file__).parent))
-pytest.register_assert_rewrite("recovery_stage")
+pytest.register_assert_rewrite("recovery_stage", "recovery_backlog")
 
 from recovery_stage import Stage, open_stage  # noqa: E402 -- needs the path above
 

@@ -66,7 +66,7 @@ async def test_only_one_of_two_leads_and_the_other_follows_at_once(stage: Stage,
             assert not second.leadership.is_leading()
             assert registry.get_sample_value("job_recovery_leader") == 0
             await first.stop()
-            await eventually(second.leadership.is_leading, within=2.5, what="a lease given back is free at once")
+            await eventually(second.leadership.is_leading, within=3.5, what="a lease given back is free at once")
 
 
 class FakeClock:

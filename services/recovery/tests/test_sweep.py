@@ -8,8 +8,8 @@ import pytest
 from recovery_stage import POOL, Stage
 
 from headrace.contracts.states import JobState
+from headrace.recovery import sweep
 from headrace.recovery.sweep import SweepDuty
-from headrace.runtime.process import failpoints
 from headrace.testing.builders import make_job_id
 
 OLD, YOUNG = 11, 9
@@ -72,18 +72,30 @@ async def test_c10_an_id_without_a_document_is_only_suspected(stage: Stage, duty
     assert len(stage.suspects) == 1
 
 
-async def test_b2_what_was_claimed_again_since_the_look_is_left_alone(stage: Stage, duty: SweepDuty) -> None:
+async def test_b2_what_was_claimed_again_since_the_look_is_left_alone(
+    stage: Stage, duty: SweepDuty, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = await stage.job()
     await stage.in_flight(job.id, seconds_ago=OLD)
-    failpoints.install("between_sweep_look_and_move=sleep:300,once")
-    try:
-        held = asyncio.create_task(duty.run_once())
-        await asyncio.sleep(0.15)
+
+    async def claim_again(_name: str) -> None:
         await stage.in_flight(job.id, seconds_ago=0, token="t2")
-        assert await held == {}
-    finally:
-        failpoints.install("")
+
+    monkeypatch.setattr(sweep, "afp", claim_again)
+    assert await duty.run_once() == {}
     assert (await stage.where(job.id)).token == "t2"
+
+
+async def test_a_long_run_that_ended_just_now_is_no_drift(stage: Stage, duty: SweepDuty) -> None:
+    """Whoever ended it says so to Redis next."""
+    await stage.know_pool()
+    now = await stage.parts.reconcile.now()
+    over = await stage.job(state=JobState.COMPLETED, updated_at=now)
+    again = await stage.job(updated_at=now)
+    for job in (over, again):
+        await stage.in_flight(job.id, seconds_ago=3600)
+    assert await duty.run_once() == {}
+    assert set((await stage.held_ids()).values()) == {"inflight"}
 
 
 async def test_more_ids_than_one_page_are_all_swept(stage: Stage, duty: SweepDuty) -> None:

@@ -13,8 +13,8 @@ from headrace.worker.claim_loop import _pause as pause_after
 NOW = 1_000_000
 
 
-def place(state: JobState | None, *, due: bool = True, type_: str = "known", **fields: bool) -> Place:
-    return Place("j", state, score=77, run_at_ms=NOW + 9000, due=due, type=type_, **fields)
+def place(state: JobState | None, *, due: bool = True, type_: str = "known") -> Place:
+    return Place("j", state, score=77, run_at_ms=NOW + 9000, due=due, type=type_)
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -22,7 +22,7 @@ from headrace.worker.outcome import JobTimeout, ResultError
 POLICY = RetryPolicy(base_seconds=2, factor=2, cap_seconds=100)
 
 
-class Mute(Exception):
+class MuteError(Exception):
     """Cannot even say what it is."""
 
     def __str__(self) -> str:
@@ -50,7 +50,7 @@ def fail(error: BaseException, *, jitter: float = 0.5, **fields: Any) -> Settlem
         (RuntimeError("x"), {"max_retries": 0}, "failed", "failed", None),
         (KeyboardInterrupt(), {}, "queued", "retry", 1000),
         (SystemExit(3), {}, "queued", "retry", 1000),
-        (Mute(), {}, "queued", "retry", 1000),
+        (MuteError(), {}, "queued", "retry", 1000),
         (PermanentError("no"), {}, "failed", "failed", None),
         (ResultError("no"), {}, "failed", "failed", None),
         (Retry("later"), {}, "queued", "retry", 1000),
@@ -146,8 +146,8 @@ def test_a_timeout_of_the_limit_is_called_timeout_and_the_jobs_own_is_not() -> N
 
 
 def test_an_error_that_cannot_be_written_out_is_still_recorded() -> None:
-    record = outcome.to_job_error(Mute("x"))
-    assert record.type.endswith("Mute")
+    record = outcome.to_job_error(MuteError("x"))
+    assert record.type.endswith("MuteError")
     assert "no words" not in record.message
     assert record.message
 

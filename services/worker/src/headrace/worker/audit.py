@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from headrace.contracts.errors import StoreUnavailableError
 from headrace.contracts.states import JobState, Reason
 from headrace.runtime.queue.base import Entry, JobQueue
 from headrace.runtime.store.state_manager import JobStateManager
@@ -97,10 +98,14 @@ class Audit:
             for own, answer in zip(unknown, answers, strict=True)
             if answer.verdict is SettleVerdict.CANCELLED
         ]
-        if entries:
-            await self._queue.requeue(self._pool, entries)
-        if over:
-            await self._queue.settle(self._pool, over)
+        try:
+            if entries:
+                await self._queue.requeue(self._pool, entries)
+            if over:
+                await self._queue.settle(self._pool, over)
+        except StoreUnavailableError as error:
+            # Nobody repeats it: the sweep and reconcile find them. The rest of the pass does not need Redis.
+            log.warning("audit.not_indexed", jobs=len(entries) + len(over), detail=str(error))
         return len(entries) + len(over)
 
     def _stop_unlisted(self, before: set[tuple[str, int]], listed: set[tuple[str, int]]) -> int:
@@ -109,7 +114,9 @@ class Audit:
         lost = 0
         for job_id, attempt in unlisted & self._unlisted:
             held = self._held.get(job_id)
-            if held is not None and held.job.attempt == attempt and held.phase is not Phase.ENDED:
+            if held is None or held.job.attempt != attempt or held.phase is Phase.ENDED:
+                continue
+            if held.stop is None:
                 log.warning("audit.lost", job_id=job_id, attempt=attempt)
                 self._stop(held, Stop.LOST)
                 lost += 1

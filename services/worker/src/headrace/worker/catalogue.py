@@ -13,8 +13,10 @@ import os
 import sys
 from typing import Any
 
+from pydantic import PydanticUserError
+
 from headrace.contracts.errors import ConfigError
-from headrace.contracts.executor import ExecutionPolicy
+from headrace.contracts.executor import ExecutionPolicy, JobExecutor
 from headrace.runtime.store.job_types import JobType
 
 DISCOVERY_SECONDS = 30.0
@@ -49,7 +51,7 @@ async def discover(*, test_mode: bool) -> list[JobType]:
     if process.returncode != 0:
         lines = complaint.decode(errors="replace").strip().splitlines()
         raise ConfigError(lines[-1] if lines else "the installed executors cannot be read")
-    types = [_from_json(item) for item in json.loads(output)]
+    types = [_from_json(item) for item in json.loads(output.splitlines()[-1])]
     if not types:
         raise ConfigError("no executor is installed: nothing is registered under headrace.executors")
     return types
@@ -69,21 +71,27 @@ def main(arguments: list[str]) -> int:
     from headrace.worker.registry import load_executors
 
     try:
-        executors = load_executors(test_mode="--test-mode" in arguments)
+        with contextlib.redirect_stdout(sys.stderr):  # plug-ins may print while they are imported
+            executors = load_executors(test_mode="--test-mode" in arguments)
+            items = [_to_json(name, executor) for name, executor in sorted(executors.items())]
     except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"\n{' '.join(str(error).split())}\n")
         return 2
-    items = [
-        {
-            "type": name,
-            "policy": executor.policy.model_dump(mode="json"),
-            "payload_schema": executor.payload_model.model_json_schema(),
-            "contract_version": executor.contract_version,
-        }
-        for name, executor in sorted(executors.items())
-    ]
-    sys.stdout.write(json.dumps(items))
+    sys.stdout.write(f"\n{json.dumps(items)}\n")
     return 0
+
+
+def _to_json(name: str, executor: type[JobExecutor[Any]]) -> dict[str, Any]:
+    try:
+        schema = executor.payload_model.model_json_schema()
+    except PydanticUserError as error:
+        raise ConfigError(f"executor {name!r}: its payload_model has no JSON Schema: {error.message}") from error
+    return {
+        "type": name,
+        "policy": executor.policy.model_dump(mode="json"),
+        "payload_schema": schema,
+        "contract_version": executor.contract_version,
+    }
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import tempfile
@@ -11,16 +12,19 @@ from pathlib import Path
 from typing import TypeVar
 
 import structlog
+from dramatiq.threading import Interrupt
 from pydantic import JsonValue
 
 from headrace.contracts.errors import JobCancelled, LeaseLost, StoreUnavailableError
 from headrace.contracts.executor import JobLog
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.worker.held import Held, Stop
+from headrace.worker.outcome import clean_text
 
 T = TypeVar("T")
 
 MAX_RETRY_SECONDS = 2.0
+INTERRUPT_CHECK_SECONDS = 0.5
 
 
 class RunningContext:
@@ -98,7 +102,8 @@ class RunningContext:
     async def report_progress(self, fraction: float, message: str = "") -> None:
         """See `JobContext.report_progress`."""
         self.check()
-        value = (min(1.0, max(0.0, float(fraction))), str(message)[:1000])
+        # Text that no store takes would travel with the settlement, which could then never be written.
+        value = (min(1.0, max(0.0, float(fraction))), clean_text(str(message))[:1000])
         self.progress = self._unsaved = value
 
     async def save_checkpoint(self, value: JsonValue) -> None:
@@ -151,12 +156,24 @@ class RunningContext:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def wait(self, make: Callable[[], Awaitable[T]]) -> T:
-        """Run a coroutine on the event loop and wait for it in this thread."""
+        """Run a coroutine on the event loop and wait for it in this thread.
+
+        Looks up now and then, because a thread that only waits cannot be told that its job's time is over.
+        """
 
         async def run() -> T:
             return await make()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(run(), self._loop)
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    return future.result(timeout=INTERRUPT_CHECK_SECONDS)
+                if future.done():
+                    return future.result()
+        except Interrupt:
+            future.cancel()
+            raise
 
     def _encode(self, value: JsonValue) -> str:
         try:

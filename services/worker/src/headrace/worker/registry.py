@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
+
+from pydantic import BaseModel
 
 from headrace.contracts.errors import ConfigError
 from headrace.contracts.executor import ENTRY_POINT_GROUP, JobExecutor
@@ -26,8 +29,8 @@ def load_executors(*, test_mode: bool = False, only: Iterable[str] | None = None
         Job type → class.
 
     Raises:
-        ConfigError: An entry point cannot be imported, is no executor, or is registered under another name than its
-            `job_type`; or two distributions register the same type.
+        ConfigError: An entry point cannot be imported, is no complete executor, or is registered under another name
+            than its `job_type`; or two distributions register the same type.
     """
     wanted = None if only is None else set(only)
     found: dict[str, ExecutorClass] = {}
@@ -44,7 +47,7 @@ def load_executors(*, test_mode: bool = False, only: Iterable[str] | None = None
 def _load(point: metadata.EntryPoint) -> ExecutorClass:
     try:
         executor = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"executor {point.name!r} ({point.value}) cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -54,4 +57,9 @@ def _load(point: metadata.EntryPoint) -> ExecutorClass:
         raise ConfigError(
             f"executor {point.name!r} ({point.value}) says its job_type is {getattr(executor, 'job_type', None)!r}"
         )
+    if inspect.isabstract(executor):
+        raise ConfigError(f"executor {point.name!r} ({point.value}) has no execute method")
+    model = getattr(executor, "payload_model", None)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise ConfigError(f"executor {point.name!r} ({point.value}) has no payload_model that is a pydantic model")
     return executor

@@ -77,23 +77,28 @@ class Runner:
         began = time.perf_counter()
         context: RunningContext | None = None
         try:
-            context = RunningContext(
-                held,
-                state=self._state,
-                owner=self._incarnation,
-                loop=self._thread.loop,
-                limit_bytes=self._config.payload_limit_bytes,
-                scratch_root=self._scratch_root,
-            )
-            payload = _payload(executor, held)
-            if executor.is_async():
-                held.settlement = self._thread.run_coroutine(self._run_async(held, executor, context, payload))
-            else:
-                held.settlement = self._run_plain(held, executor, context, payload)
-        except BaseException as error:  # noqa: BLE001 -- whatever a job does, it ends in a settlement
-            held.settlement = self._settle_error(held, error)
-        finally:
+            try:
+                context = RunningContext(
+                    held,
+                    state=self._state,
+                    owner=self._incarnation,
+                    loop=self._thread.loop,
+                    limit_bytes=self._config.payload_limit_bytes,
+                    scratch_root=self._scratch_root,
+                )
+                payload = _payload(executor, held)
+                if executor.is_async():
+                    held.settlement = self._thread.run_coroutine(self._run_async(held, executor, context, payload))
+                else:
+                    held.settlement = self._run_plain(held, executor, context, payload)
+            except BaseException as error:  # noqa: BLE001 -- whatever a job does, it ends in a settlement
+                held.settlement = self._settle_error(held, error)
             finish(held)
+        except Interrupt as late:  # it hit between the job's end and `finish`
+            finish(held)
+            if held.settlement is None:
+                held.settlement = self._settle_error(held, late)
+        finally:
             self._contexts.pop(held, None)
             if context is not None:
                 context.close()

@@ -97,8 +97,13 @@ class Settler:
             self._under_way = len(batch)
             try:
                 await self._settle(batch)
+            except Exception:
+                # The loop must go on. What MongoDB has not got is owned and not held: the audit hands it back.
+                log.exception("settle.failed", jobs=len(batch))
             finally:
                 self._under_way = 0
+                for held in batch:
+                    self._held.drop(held)
 
     def _take(self) -> list[Held]:
         with self._lock:
@@ -116,8 +121,6 @@ class Settler:
             await self._index(ours, answers)
             self._count(answers)
         self._board.count(fenced=len(batch) - len(ours))
-        for held in batch:
-            self._held.drop(held)
 
     async def _write(self, batch: Sequence[Held]) -> list[Settled | None]:
         """Write until MongoDB has answered. None: this one item cannot be written at all."""

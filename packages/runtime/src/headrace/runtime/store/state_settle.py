@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from pymongo import UpdateOne
+from pymongo import UpdateMany
 
 from headrace.contracts.errors import OutcomeUnknownError
 from headrace.contracts.states import JobState, Reason
@@ -14,6 +15,9 @@ from headrace.runtime.store.documents import to_milliseconds
 from headrace.runtime.store.faults import reading, writing
 from headrace.runtime.store.state_base import StateBase
 from headrace.runtime.store.values import Settled, Settlement, SettleVerdict
+
+PART_BYTES = 6_000_000
+"""Results in one statement; MongoDB takes 16 MiB."""
 
 
 class Settling(StateBase):
@@ -39,48 +43,56 @@ class Settling(StateBase):
         if not settlements:
             return []
         owner = owner or by
-        operations = [self._settle_operation(item, by=by, owner=owner) for item in settlements]
+        operations = self._operations(settlements, by=by, owner=owner)
         with writing("settle"):
             result = await self._jobs.bulk_write(operations, ordered=False)
         if result.matched_count == len(settlements) and all(item.to.is_terminal for item in settlements):
             return [Settled(SettleVerdict.APPLIED, item.to) for item in settlements]
         return await self._judge(settlements, by=by, owner=owner)
 
-    def _settle_operation(self, item: Settlement, *, by: str, owner: str, cancel: bool = False) -> UpdateOne:
-        filter_ = updates.guarded(item.job_id, item.attempt, owner)
-        extra = updates.started(item.started_ms_ago) | updates.with_error(item.error)
-        if cancel:
-            pipeline = updates.leave(
+    def _operations(self, settlements: Sequence[Settlement], *, by: str, owner: str) -> list[UpdateMany]:
+        """One update for all settlements of a kind; what differs from job to job is looked up by the job's id.
+
+        A statement per job costs the server three times as much: it parses and plans each pipeline, and keeps a record
+        of each for the driver's own retries. An update of many is not retried by the driver; the caller repeats the
+        settlement instead, and what was applied is recognised by its log entry.
+        """
+        alike: dict[Settlement, list[Settlement]] = {}
+        for item in settlements:
+            kind = replace(item, job_id="", result=None, progress=None, started_ms_ago=None)
+            alike.setdefault(kind, []).append(item)
+        return [
+            UpdateMany(
+                updates.guarded_many([item.job_id for item in part], kind.attempt, owner) | updates.not_cancelled(),
+                updates.leave(
+                    kind.to,
+                    kind.reason,
+                    by=by,
+                    keep_days=self._keep_days.get(kind.to, 0),
+                    delay_ms=kind.delay_ms,
+                    extra=_fields(kind, part),
+                ),
+            )
+            for kind, items in alike.items()
+            for part in _parts(items)
+        ]
+
+    def _cancel_operation(self, item: Settlement, *, by: str, owner: str) -> UpdateMany:
+        return UpdateMany(
+            updates.guarded(item.job_id, item.attempt, owner) | {"cancel_requested_at": {"$ne": None}},
+            updates.leave(
                 JobState.CANCELLED,
                 Reason.CANCELLED,
                 by=by,
                 keep_days=self._keep_days[JobState.CANCELLED],
-                extra=extra,
-            )
-            return UpdateOne(filter_ | {"cancel_requested_at": {"$ne": None}}, pipeline)
-        if item.progress is not None:
-            fraction, message = item.progress
-            extra["progress"] = {"fraction": fraction, "message": updates.literal(message), "at": "$$NOW"}
-        if item.result is not None:
-            extra["result"] = updates.literal(item.result)
-        if item.counts_failure:
-            extra["failures"] = {"$add": ["$failures", 1]}
-        if item.counts_failure or item.started_ms_ago is not None:
-            extra["expires_at"] = "$$REMOVE"  # it did start in time
-        pipeline = updates.leave(
-            item.to,
-            item.reason,
-            by=by,
-            keep_days=self._keep_days.get(item.to, 0),
-            delay_ms=item.delay_ms,
-            extra=extra,
+                extra=updates.started(item.started_ms_ago) | updates.with_error(item.error),
+            ),
         )
-        return UpdateOne(filter_ | updates.not_cancelled(), pipeline)
 
     async def _judge(self, settlements: Sequence[Settlement], *, by: str, owner: str) -> list[Settled]:
         documents = await self._settled_documents(settlements)
         cancels = [
-            self._settle_operation(item, by=by, owner=owner, cancel=True)
+            self._cancel_operation(item, by=by, owner=owner)
             for item in settlements
             if _holds(documents.get(item.job_id), item, owner)
         ]
@@ -114,6 +126,46 @@ class Settling(StateBase):
             # Queued again: somebody else may have claimed it since, which changes nothing about our own write.
             return Settled(verdict, to, document["score"], to_milliseconds(document["run_at"]))
         return Settled(SettleVerdict.FENCED, None)
+
+
+def _fields(kind: Settlement, items: Sequence[Settlement]) -> dict[str, Any]:
+    """The `$set` fields of settlements of one kind."""
+    ids = [item.job_id for item in items]
+    fields = updates.with_error(kind.error)
+    if kind.counts_failure:
+        fields["failures"] = {"$add": ["$failures", 1]}
+    if any(item.started_ms_ago is not None for item in items):
+        fields |= updates.started(updates.by_job(ids, [item.started_ms_ago for item in items]))
+        fields["expires_at"] = "$$REMOVE"  # it did start in time
+    elif kind.counts_failure:
+        fields["expires_at"] = "$$REMOVE"
+    if any(item.progress is not None for item in items):
+        fractions = [item.progress[0] if item.progress else None for item in items]
+        messages = [item.progress[1] if item.progress else None for item in items]
+        fields["progress"] = {
+            "$cond": [
+                {"$eq": [updates.by_job(ids, fractions), None]},
+                "$progress",
+                {"fraction": updates.by_job(ids, fractions), "message": updates.by_job(ids, messages), "at": "$$NOW"},
+            ]
+        }
+    if any(item.result is not None for item in items):
+        fields["result"] = updates.by_job(ids, [item.result for item in items])
+    return fields
+
+
+def _parts(items: Sequence[Settlement]) -> Iterator[list[Settlement]]:
+    """Cut settlements so that one statement stays far below the size a server takes."""
+    part: list[Settlement] = []
+    size = 0
+    for item in items:
+        length = len(item.result or "") * 3  # at most: bytes of a character in UTF-8 that JSON text often has
+        if part and size + length > PART_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += length
+    yield part
 
 
 def _holds(document: dict[str, Any] | None, item: Settlement, owner: str) -> bool:

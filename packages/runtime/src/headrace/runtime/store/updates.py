@@ -10,6 +10,7 @@ write by the second, never by the first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from headrace.contracts.job import JobError
@@ -26,7 +27,13 @@ DAY_MS = 86_400_000
 
 def guarded(job_id: str, attempt: int, owner: str | None) -> Document:
     """The filter of every write that an attempt is entitled to."""
-    return {"_id": job_id, "state": JobState.PROCESSING.value, "attempt": attempt, "owner": owner}
+    return guarded_many([job_id], attempt, owner)
+
+
+def guarded_many(job_ids: Sequence[str], attempt: int, owner: str | None) -> Document:
+    """The same filter for several jobs at the same attempt of the same owner."""
+    job = job_ids[0] if len(job_ids) == 1 else {"$in": list(job_ids)}
+    return {"_id": job, "state": JobState.PROCESSING.value, "attempt": attempt, "owner": owner}
 
 
 def literal(value: Any) -> Document:
@@ -127,11 +134,28 @@ def leave(
     return [{"$set": fields | (extra or {})}]
 
 
-def started(milliseconds_ago: int | None) -> Document:
-    """The `$set` field that fixes when the attempt began to run, once."""
+def by_job(job_ids: Sequence[str], values: Sequence[Any]) -> Document:
+    """The value of the updated job, out of one per job. One literal when they are all the same.
+
+    The server looks a constant array up by hash, so this costs no more for many jobs than for one.
+    """
+    if all(value == values[0] for value in values):
+        return literal(values[0])
+    return {"$arrayElemAt": [literal(list(values)), {"$indexOfArray": [literal(list(job_ids)), "$_id"]}]}
+
+
+def started(milliseconds_ago: int | Document | None) -> Document:
+    """The `$set` field that fixes when the attempt began to run, once. Absent for a job that was never started.
+
+    Args:
+        milliseconds_ago: Before the server's now; or an expression for it, which may give null.
+    """
     if milliseconds_ago is None:
         return {}
-    return {"started_at": {"$ifNull": ["$started_at", {"$subtract": ["$$NOW", max(0, milliseconds_ago)]}]}}
+    since = {"$subtract": ["$$NOW", {"$max": [0, milliseconds_ago]}]}
+    if isinstance(milliseconds_ago, dict):
+        since = {"$cond": [{"$eq": [milliseconds_ago, None]}, "$$REMOVE", since]}
+    return {"started_at": {"$ifNull": ["$started_at", since]}}
 
 
 def with_error(error: JobError | None) -> Document:

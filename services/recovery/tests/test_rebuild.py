@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -115,6 +116,38 @@ async def test_b11_the_first_page_of_every_pool_comes_before_the_rest_of_any(
 async def test_a_rebuild_that_may_not_go_on_completes_nothing(stage: Stage) -> None:
     await backlog(stage, waiting=10, running=0)
     await RebuildDuty(stage.parts, stage.pools, go_on=lambda: False).run_once()
+    assert not await stage.parts.queue.is_complete(POOL)
+    await duty_of(stage).run_once()
+    assert await agrees(stage)
+
+
+async def test_a_second_pass_that_may_not_go_on_completes_nothing(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "CHANGED_PAGE", 2)
+    now = await stage.parts.reconcile.now()
+    await stage.store(*[make_job(updated_at=now - timedelta(milliseconds=n)) for n in range(5)])
+    answers = iter([True, False])
+    duty = RebuildDuty(stage.parts, stage.pools, go_on=lambda: next(answers))
+    assert await duty.run_once() == {}
+    assert not await stage.parts.queue.is_complete(POOL)
+
+
+async def test_a_page_that_redis_refuses_ends_the_rebuild_with_its_error(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "PAGE", 10)
+    await backlog(stage, waiting=40, running=0)
+    enqueue, calls = stage.parts.queue.enqueue, iter(range(100))
+
+    async def sometimes(pool: str, entries: Any) -> int:
+        if next(calls) == 2:
+            raise StoreUnavailableError("once")
+        return await enqueue(pool, entries)
+
+    monkeypatch.setattr(stage.parts.queue, "enqueue", sometimes)
+    with pytest.raises(StoreUnavailableError, match="once"):
+        await duty_of(stage).run_once()
     assert not await stage.parts.queue.is_complete(POOL)
     await duty_of(stage).run_once()
     assert await agrees(stage)

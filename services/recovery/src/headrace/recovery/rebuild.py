@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -97,8 +98,9 @@ class RebuildDuty:
         await self._parts.queue.pause(pool, reason is not None, reason or "")
         rebuild = _Rebuild(pool, marker, began)
         await self._add_first(rebuild)
-        async for running in self._parts.reconcile.stream(pool, JobState.PROCESSING, page=CHANGED_PAGE):
-            await self._adopt(rebuild, running)
+        async with aclosing(self._parts.reconcile.stream(pool, JobState.PROCESSING, page=CHANGED_PAGE)) as pages:
+            async for running in pages:
+                await self._adopt(rebuild, running)
         return rebuild
 
     async def _add_first(self, rebuild: _Rebuild) -> None:
@@ -108,19 +110,34 @@ class RebuildDuty:
                 return
 
     async def _finish(self, rebuild: _Rebuild) -> bool:
-        async with aclosing(self._parts.reconcile.waiting(rebuild.pool, page=PAGE)) as pages:
-            async for page in pages:
-                await afp("during_rebuild")
-                await self._add(rebuild, page)
-                if not self._go_on():
-                    return False
-        await self._add_changed(rebuild)
+        if not await self._add_all(rebuild) or not await self._add_changed(rebuild):
+            return False
         await afp("before_finish_rebuild")
         if not await self._parts.queue.finish_rebuild(rebuild.pool, rebuild.marker):
             log.warning("recovery.rebuild_lost", pool=rebuild.pool)
             return False
         seconds = round(time.monotonic() - rebuild.began, 3)
         log.info("recovery.rebuild_finished", pool=rebuild.pool, added=rebuild.added, seconds=seconds)
+        return True
+
+    async def _add_all(self, rebuild: _Rebuild) -> bool:
+        """Stream the waiting jobs: MongoDB reads a page while Redis takes the one before. False: told to stop."""
+        adding: asyncio.Task[None] | None = None
+        async with aclosing(self._parts.reconcile.waiting(rebuild.pool, page=PAGE)) as pages:
+            try:
+                async for page in pages:
+                    await afp("during_rebuild")
+                    if adding is not None:
+                        await adding
+                    if not self._go_on():
+                        return False
+                    adding = asyncio.create_task(self._add(rebuild, page))
+                if adding is not None:
+                    await adding
+            finally:
+                if adding is not None:
+                    adding.cancel()
+                    await asyncio.gather(adding, return_exceptions=True)
         return True
 
     async def _add(self, rebuild: _Rebuild, page: list[tuple[str, int, int]]) -> None:
@@ -131,8 +148,8 @@ class RebuildDuty:
         entries = [InFlight(item.id, item.claimed_ms, item.claim_token or None) for item in running]
         rebuild.added += await self._parts.queue.adopt(rebuild.pool, entries)
 
-    async def _add_changed(self, rebuild: _Rebuild) -> None:
-        """What was inserted or changed behind the walk, and what a producer could not push meanwhile."""
+    async def _add_changed(self, rebuild: _Rebuild) -> bool:
+        """Add what came behind the walk, or could not be pushed by its producer meanwhile. False: told to stop."""
         now = await self._parts.reconcile.now()
         after = now - timedelta(seconds=time.monotonic() - rebuild.began) - OVERLAP
         until = now + OVERLAP  # whatever comes while this goes on
@@ -142,6 +159,8 @@ class RebuildDuty:
             waiting = [(item.id, item.score, item.run_at_ms) for item in here if item.state is JobState.QUEUED]
             await self._add(rebuild, waiting)
             await self._adopt(rebuild, [item for item in here if item.state is JobState.PROCESSING])
-            if page.last is None or not self._go_on():
-                return
+            if page.last is None:
+                return True
+            if not self._go_on():
+                return False
             after = page.last

@@ -141,3 +141,14 @@ async def test_a_frozen_mongodb_leaves_the_outcome_unknown_in_bounded_time_and_m
 
     await eventually(settled)
     assert lone_kit.raw.jobs.count_documents({"_id": other.id}) == 1
+
+
+async def test_a_frozen_mongodb_does_not_hold_up_the_end_of_a_service(lone_kit: Any, own_mongo: MongoServer) -> None:
+    await lone_kit.database.ping()
+    own_mongo.pause()
+    try:
+        started = time.monotonic()
+        lone_kit.database.close()
+        assert time.monotonic() - started < 5
+    finally:
+        own_mongo.resume()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pymongo
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.read_concern import ReadConcern
@@ -17,6 +18,7 @@ from pymongo.write_concern import WriteConcern
 SERVER_SELECTION_MS = 1000
 """How long a call looks for a primary. The driver looks at its watch every half second only, so this can become one and
 a half: below the two seconds in which a submission is refused."""
+CLOSE_SECONDS = 1.0
 
 AwareDocument: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
 
@@ -69,5 +71,6 @@ def database(client: Any, name: str) -> Any:
 
 
 def close(client: Any) -> None:
-    """Close every connection of the client."""
-    client.close()
+    """Close every connection of the client. Blocks: for milliseconds, or a second when MongoDB does not answer."""
+    with pymongo.timeout(CLOSE_SECONDS):  # the driver says goodbye to the server and waits for its answer
+        client.close()

@@ -150,3 +150,35 @@ async def test_the_service_starts_without_mongodb_and_works_when_it_comes(own_co
         return response.status == 422
 
     await eventually(answers, within=20)
+
+
+async def test_an_insert_that_could_not_be_sent_keeps_nothing_and_gives_its_place_back(
+    own_config, make_api, own_mongo, queue, failpoint, monkeypatch
+):
+    monkeypatch.setattr("headrace.runtime.store.state_insert.INSERT_SECONDS", 1.0)
+    api = await make_api(own_config)
+    await api.complete()
+    await api.submit()
+    failpoint("before_mongo_insert=sleep:600")
+    posted = asyncio.create_task(api.post(BODY))
+    await eventually(lambda: _reserved(queue, 1))
+    await asyncio.to_thread(own_mongo.kill)
+    await api.problem(await posted, 503, "store-unavailable")
+    await eventually(lambda: _reserved(queue, 0))
+
+
+async def _reserved(queue, count):
+    return (await queue.depths("default")).reserved == count
+
+
+async def test_a_count_that_fails_keeps_nothing(own_config, make_api, own_mongo):
+    api = await make_api(own_config)
+    await api.submit()
+
+    def fail():
+        with own_mongo.client() as client:
+            data = {"failCommands": ["aggregate"], "errorCode": 91}
+            client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=data)
+
+    await asyncio.to_thread(fail)
+    await api.problem(await api.post(BODY), 503, "store-unavailable")

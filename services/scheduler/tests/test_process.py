@@ -11,7 +11,10 @@ import sys
 import aiohttp
 import pytest
 
+from headrace.contracts.executor import ExecutionPolicy
 from headrace.local.ports import free_port
+from headrace.runtime.store.database import Database
+from headrace.runtime.store.job_types import JobType, JobTypes
 
 
 @pytest.fixture
@@ -109,5 +112,52 @@ async def test_it_starts_without_its_stores_and_ends_in_time(start):
         async with session.post(f"{url}/v1/jobs", json={"type": "any", "payload": 1}) as response:
             assert response.status == 503
     process.send_signal(signal.SIGINT)
+    async with asyncio.timeout(20):
+        assert await process.wait() == 0
+
+
+@pytest.fixture
+async def database(config):
+    opened = Database(config, appname="test")
+    await JobTypes(opened).register([JobType("any", ExecutionPolicy(), {})])
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("point", "is_stored"),
+    [
+        ("before_reserve", False),
+        ("after_reserve", False),
+        ("before_mongo_insert", False),
+        ("after_mongo_insert", True),
+        ("after_enqueue", True),
+    ],
+)
+async def test_a_kill_at_any_point_and_a_repeat_make_one_job(start, config, database, queue, point, is_stored):
+    assert await queue.finish_rebuild("default", await queue.begin_rebuild("default"))
+    body, headers = {"type": "any", "payload": 1}, {"Idempotency-Key": "k"}
+    doomed = await start(JOB_FAILPOINTS=f"{point}=exit137", JOB_TEST_MODE=1)
+    url = await _ready_url(doomed)
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.post(f"{url}/v1/jobs", json=body, headers=headers)
+        assert await doomed.wait() == 137
+        assert await database.jobs.count_documents({}) == is_stored
+        url = await _ready_url(await start())
+        async with session.post(f"{url}/v1/jobs", json=body, headers=headers) as response:
+            assert response.status == (200 if is_stored else 201)
+    assert await database.jobs.count_documents({}) == 1
+
+
+async def test_requests_under_way_are_answered_before_the_end(start, database):
+    process = await start(JOB_FAILPOINTS="before_mongo_insert=sleep:700", JOB_TEST_MODE=1)
+    url = await _ready_url(process)
+    async with aiohttp.ClientSession() as session:
+        posted = asyncio.create_task(session.post(f"{url}/v1/jobs", json={"type": "any", "payload": 1}))
+        await asyncio.sleep(0.4)
+        process.send_signal(signal.SIGTERM)
+        async with await posted as response:
+            assert response.status == 201
     async with asyncio.timeout(20):
         assert await process.wait() == 0

@@ -142,7 +142,8 @@ class Stage:
         jobs = [make_job(**fields) for _ in range(count)]
         await self.state.insert(jobs)
         await self.queue.enqueue(
-            jobs[0].pool, [Entry(job.id, job.ready_score, 0 if job.run_at <= job.created_at else job.run_at_ms) for job in jobs]
+            jobs[0].pool,
+            [Entry(job.id, job.ready_score, 0 if job.run_at <= job.created_at else job.run_at_ms) for job in jobs],
         )
         return jobs
 

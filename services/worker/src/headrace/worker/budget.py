@@ -34,6 +34,11 @@ class RunTimes:
         if self._total % 32 == 0:
             self._p95 = None  # a percentile a few runs old is good enough, and sorting at each run is not free
 
+    @property
+    def total(self) -> int:
+        """How many runs were noted in all."""
+        return self._total
+
     def p95(self) -> float | None:
         """The 95th percentile in seconds; None while too few runs are known."""
         if self._total < KNOWN_RUNS:

@@ -19,20 +19,19 @@ from headrace.contracts.states import JobState
 from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.process.failpoints import afp
 from headrace.runtime.process.ids import new_token
-from headrace.runtime.queue.base import PUTBACK_MS, Claim, JobQueue, Verdict
+from headrace.runtime.queue.base import Claim, JobQueue
 from headrace.runtime.store.state_manager import JobStateManager
-from headrace.runtime.store.values import Place
 from headrace.worker.board import Board
 from headrace.worker.budget import RunTimes, claim_budget, stale_after_seconds
 from headrace.worker.feed import Feed
 from headrace.worker.held import Held, HeldJobs
+from headrace.worker.judge import judge
 from headrace.worker.settler import Settler
 
 POLL_SECONDS = 1.0
 """Wake-ups are hints; losing all of them costs at most this."""
 RESENDS = 2
 DEGRADED_PAUSE_SECONDS = 0.2
-UNKNOWN_TYPE_MS = 5000
 MAX_CLAIM = 500
 
 log = structlog.get_logger(__name__)
@@ -81,6 +80,8 @@ class ClaimLoop:
         self._poked = asyncio.Event()
         self._judging: set[asyncio.Task[None]] = set()
         self._direct_at = 0.0
+        self._handed_back_at: int | None = None
+        """How many runs were known at the last hand-back."""
 
     def poke(self) -> None:
         """Look again now. Call on the event loop."""
@@ -106,7 +107,7 @@ class ClaimLoop:
                 except Exception:
                     log.exception("claim.failed")
             if pause > 0:
-                await self._wait(pause)
+                await self._wait(self._until_stale(pause))
         if self._judging:
             await asyncio.gather(*self._judging, return_exceptions=True)
 
@@ -116,7 +117,9 @@ class ClaimLoop:
             running=self._feed.running,
             waiting=self._feed.waiting,
             unsettled=self._settler.backlog,
-            horizon_seconds=self._pool.horizon_seconds,
+            # After a hand-back every thread is behind a long job: claiming ahead again before one has ended would only
+            # take the same jobs from others once more.
+            horizon_seconds=0.0 if self._run_times.total == self._handed_back_at else self._pool.horizon_seconds,
             p95_seconds=self._run_times.p95(),
         )
         return min(count, MAX_CLAIM)
@@ -211,32 +214,20 @@ class ClaimLoop:
             counts[verdict.place] = counts.get(verdict.place, 0) + 1
         log.info("claim.refused", pool=self._pool.name, **counts)
 
+    def _until_stale(self, seconds: float) -> float:
+        """At most `seconds`, and no longer than until the oldest waiting job must go back."""
+        waited = self._feed.oldest_seconds()
+        if waited is None:
+            return seconds
+        return min(seconds, max(0.01, stale_after_seconds(self._pool.horizon_seconds) - waited))
+
     def _hand_back_stale(self) -> None:
         stale = self._feed.withdraw(older_than_seconds=stale_after_seconds(self._pool.horizon_seconds))
         if stale:
+            self._handed_back_at = self._run_times.total
             log.info("claim.handed_back", jobs=len(stale))
         for held in stale:
             self._settler.submit(held)
-
-
-def judge(place: Place, *, types: Sequence[str], now_ms: int) -> Verdict:
-    """Where a refused id belongs, by what its document says.
-
-    Args:
-        place: What MongoDB says.
-        types: The job types this child knows.
-        now_ms: Redis' clock at the claim.
-    """
-    if place.state is None or place.state.is_terminal:
-        return Verdict(place.job_id, "drop")
-    if place.state is JobState.PROCESSING:
-        return Verdict(place.job_id, "leave")
-    if not place.due:
-        return Verdict(place.job_id, "delayed", due_ms=place.run_at_ms, score=place.score)
-    # Due and refused: another claim is being committed, or this child lacks the type. Never straight to the head: it
-    # would spin, and every other job would wait behind it.
-    wait = PUTBACK_MS if place.type in types else UNKNOWN_TYPE_MS
-    return Verdict(place.job_id, "delayed", due_ms=now_ms + wait, score=place.score)
 
 
 def _pause(claim: Claim) -> float:

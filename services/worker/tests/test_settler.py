@@ -45,9 +45,7 @@ async def test_a_retry_waits_in_redis_until_it_is_due(stage: Stage) -> None:
     child = stage.child(start=False)
     child.settle()
     held = await begun(stage, child)
-    held.settlement = outcome.failed(
-        held.job, Retry("x", delay_seconds=50), policy=POLICY, jitter=1, started_ms_ago=1
-    )
+    held.settlement = outcome.failed(held.job, Retry("x", delay_seconds=50), policy=POLICY, jitter=1, started_ms_ago=1)
     child.hand_in(held)
     await eventually(lambda: len(child.held) == 0)
     stored = await stage.job(held)
@@ -254,6 +252,4 @@ async def test_a_store_that_is_away_is_never_taken_for_an_answer(stage: Stage) -
     child = stage.child(start=False)
     held = await begun(stage, child)
     with stage.failing("update", errorCode=50), pytest.raises(StoreUnavailableError):
-        await stage.state.settle(
-            [outcome.completed(held.job, None, started_ms_ago=0)], by=child.incarnation
-        )
+        await stage.state.settle([outcome.completed(held.job, None, started_ms_ago=0)], by=child.incarnation)

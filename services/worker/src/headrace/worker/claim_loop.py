@@ -134,7 +134,7 @@ class ClaimLoop:
 
     async def _claim_once(self, count: int) -> float:
         """One claim. Returns how many seconds to wait before the next; 0 = look again at once."""
-        token = new_token()
+        token = f"{self._incarnation}.{new_token()}"  # names its holder, so that a dead one's ids can be swept at once
         self._held.open_tokens.add(token)  # before the pop: the audit must not release what is being claimed
         try:
             claim, indexed = await self._pop(token, count)

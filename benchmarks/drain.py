@@ -92,7 +92,7 @@ async def run(*, jobs: int, slots: int, children: int, rounds: int) -> dict[str,
                 stock.append(await drain_stock(other.url, other.pid, jobs=jobs, threads=slots, processes=children))
     result: dict[str, Any] = {
         "benchmark": "drain",
-        "title": f"{jobs} no-op jobs, {children} × {slots} slots, median of {rounds}",
+        "title": f"{jobs} no-op jobs, {children} x {slots} slots, median of {rounds}",
         "jobs": jobs,
         "slots": slots,
         "children": children,

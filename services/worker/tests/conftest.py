@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -40,3 +41,27 @@ def failpoint() -> Iterator[None]:
     """Failpoints that a test installs in this process are off again after it."""
     yield
     failpoints.install("")
+
+
+@pytest.fixture
+def worker_config(config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> JobConfig:
+    """Settings of a worker in test mode, also in this process's environment, which its children inherit."""
+    values = {
+        "redis_url": config.redis_url,
+        "mongo_url": config.mongo_url,
+        "mongo_database": config.mongo_database,
+        "namespace": config.namespace,
+        "http_port": 0,
+        "test_mode": True,
+        "max_workers": 2,
+        "worker_heartbeat_seconds": 0.5,
+        "lease_seconds": 5.0,
+        "shutdown_grace_seconds": 5.0,
+        "log_level": "warning",
+    }
+    for name in [name for name in os.environ if name.startswith("JOB_")]:
+        monkeypatch.delenv(name)
+    for name, value in values.items():
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        monkeypatch.setenv(f"JOB_{name.upper()}", text)
+    return config.model_copy(update=values)

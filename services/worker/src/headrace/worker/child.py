@@ -12,12 +12,16 @@ import signal
 import sys
 import threading
 
+import structlog
+
 from headrace.contracts.config import load_config
 from headrace.contracts.errors import ConfigError
 from headrace.runtime.process import failpoints
 from headrace.runtime.process.logs import configure_logging
 
 SPEC_VARIABLE = "HEADRACE_CHILD"
+
+log = structlog.get_logger(__name__)
 
 
 def main() -> int:
@@ -39,8 +43,14 @@ def main() -> int:
         sys.stderr.write(f"headrace-worker child: {error}\n")
         return 2
     threading.Thread(target=_watch_supervisor, args=(stop,), daemon=True).start()
-    worker = JobWorker(spec, config, executors)
-    worker.boot()
+    try:
+        worker = JobWorker(spec, config, executors)
+        worker.boot()
+    except Exception:
+        # Loop and threads may have begun; left alone they would keep a process that never claims.
+        log.exception("child.not_booted", pool=spec.pool, types=list(spec.types))
+        sys.stderr.flush()
+        os._exit(1)
     stop.wait()
     worker.drain()
     sys.stderr.flush()

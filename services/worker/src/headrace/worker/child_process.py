@@ -115,9 +115,13 @@ class ChildProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            loop.call_soon_threadsafe(self.ended.set_result, ending)
+            loop.call_soon_threadsafe(self._tell, ending)
         except RuntimeError:  # the loop is closed: the service ends, and nobody asks any more
             return
+
+    def _tell(self, ending: Ending) -> None:
+        if not self.ended.done():  # whoever waited for it may have been cancelled, and the future with it
+            self.ended.set_result(ending)
 
     def _record(self, code: int, peak_rss_bytes: int) -> ExitRecord:
         if code == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,8 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(stage: Stage, tmp_path: Path) -> AsyncIterator[Scene]:
-    yield Scene(stage, stage.child(start=False), tmp_path)
+async def scene(stage: Stage, tmp_path: Path) -> Scene:
+    return Scene(stage, stage.child(start=False), tmp_path)
 
 
 async def test_a_checkpoint_is_durable_when_the_call_returns_and_marks_the_start(scene: Scene) -> None:
@@ -73,9 +73,7 @@ async def test_the_next_attempt_goes_on_from_the_last_checkpoint(scene: Scene) -
     held, context = await scene.open()
     await context.save_checkpoint([1, 2])
     job = await scene.take_away(held)
-    (again,) = await scene.stage.state.claim(
-        [job.id], token="t2", owner=scene.child.incarnation, types=["noop"]
-    )
+    (again,) = await scene.stage.state.claim([job.id], token="t2", owner=scene.child.incarnation, types=["noop"])
     assert scene.context(Held(again, "t2")).checkpoint == [1, 2]
 
 
@@ -245,7 +243,7 @@ async def test_a_time_limit_reaches_a_plain_function_that_waits_for_mongodb(
 
 async def test_a_slow_answer_is_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context_module, "INTERRUPT_CHECK_SECONDS", 0.02)
-    held, context = await scene.open()
+    _, context = await scene.open()
 
     async def slow() -> str:
         await asyncio.sleep(0.15)

@@ -38,9 +38,7 @@ class Rig:
     def __init__(self, stage: Stage, config: JobConfig, *, slots: int, grace_seconds: float) -> None:
         self.stage = stage
         self.board = Board.create(slots)
-        self.spec = ChildSpec(
-            new_incarnation(), TEST_POOL, TYPES, slots, os.dup(self.board.descriptor), grace_seconds
-        )
+        self.spec = ChildSpec(new_incarnation(), TEST_POOL, TYPES, slots, os.dup(self.board.descriptor), grace_seconds)
         self.worker = JobWorker(self.spec, config, load_executors(test_mode=True, only=TYPES))
         self.drained = False
 
@@ -213,7 +211,7 @@ def exits(monkeypatch: pytest.MonkeyPatch, kept_signals: None) -> list[int]:
         codes.append(code)
         raise Ended
 
-    monkeypatch.setattr(child_module.os, "_exit", leave)
+    monkeypatch.setattr(os, "_exit", leave)
     monkeypatch.setattr(child_module, "configure_logging", lambda *_, **__: None)
     return codes
 

@@ -1,0 +1,344 @@
+"""The supervisor with real children: leases, deaths, hard limits, and its own end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from worker_stage import Stage
+
+from headrace.contracts.config import JobConfig
+from headrace.contracts.heartbeat import Incarnation
+from headrace.contracts.job import Job
+from headrace.contracts.states import JobState, Reason
+from headrace.runtime.queue.hints import Hints
+from headrace.runtime.store.job_types import JobType, JobTypes
+from headrace.runtime.store.orphans import decide_orphan
+from headrace.runtime.store.values import Settlement
+from headrace.testing.eventually import eventually
+from headrace.testing.executors import TEST_POOL
+from headrace.worker import board as board_module
+from headrace.worker import pool_manager
+from headrace.worker import service as service_module
+from headrace.worker.app import WorkerCollector
+from headrace.worker.board import Started
+from headrace.worker.child_process import ChildProcess
+from headrace.worker.registry import load_executors
+from headrace.worker.service import JobWorkerService
+
+READY = 30
+SUPERVISOR = "headrace-worker-supervisor"
+"""The name it gives its connections to MongoDB."""
+
+
+def known_types() -> list[JobType]:
+    names = ("test.sleep", "test.block", "test.fail")
+    return [
+        JobType(name, kind.policy, kind.payload_model.model_json_schema())
+        for name, kind in load_executors(test_mode=True, only=names).items()
+    ]
+
+
+Start = Callable[..., Awaitable[JobWorkerService]]
+
+
+@pytest.fixture
+async def supervise(stage: Stage, worker_config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
+    """Starts services with one child of two slots for the test pool."""
+    services: list[JobWorkerService] = []
+
+    async def found(*, test_mode: bool) -> list[JobType]:
+        return known_types()
+
+    monkeypatch.setattr(service_module, "discover", found)
+
+    async def start(*, ready: bool = True, **changes: Any) -> JobWorkerService:
+        service = JobWorkerService(worker_config.model_copy(update=changes))
+        services.append(service)
+        await service.start()
+        if ready:
+            await eventually(lambda: pools(service).is_ready(), within=READY)
+        return service
+
+    yield start
+    for service in services:
+        await service.close()
+
+
+def pools(service: JobWorkerService) -> pool_manager.WorkerPoolManager:
+    assert service.pools is not None
+    return service.pools
+
+
+def only_child(service: JobWorkerService) -> ChildProcess:
+    (child,) = pools(service).children()
+    return child
+
+
+async def submit(stage: Stage, type_: str, payload: dict[str, Any], **fields: Any) -> Job:
+    (job,) = await stage.submit(type=type_, pool=TEST_POOL, payload=json.dumps(payload), **fields)
+    return job
+
+
+async def running(child: ChildProcess, *jobs: Job) -> None:
+    wanted = {job.id for job in jobs}
+    await eventually(lambda: {item.job_id for item in child.board.running()} == wanted, what="jobs on the board")
+
+
+async def death(stage: Stage, incarnation: str) -> Incarnation:
+    async def dead() -> Incarnation | None:
+        found = await stage.incarnations.get(incarnation)
+        return found if found is not None and found.dead_at is not None else None
+
+    found = await eventually(dead, what="the death in MongoDB")
+    assert found is not None
+    return found
+
+
+async def replacement(service: JobWorkerService, old: ChildProcess) -> ChildProcess:
+    await eventually(
+        lambda: pools(service).is_ready() and only_child(service).incarnation != old.incarnation,
+        within=READY,
+        what="a new child",
+    )
+    return only_child(service)
+
+
+async def test_a_killed_child_is_written_off_with_what_it_ran_and_replaced_by_a_new_incarnation(
+    supervise: Start, stage: Stage
+) -> None:
+    service = await supervise()
+    old = only_child(service)
+    first = await stage.incarnations.get(old.incarnation)
+    assert first is not None
+    assert (first.service, first.pool, first.slots) == (service.name, TEST_POOL, 2)
+    assert {item.type for item in await JobTypes(stage.database).all()} == {item.type for item in known_types()}
+    quick = await submit(stage, "test.fail", {"how": "permanent"})
+    await eventually(lambda: stage.in_state(quick, "failed"))
+    job = await submit(stage, "test.sleep", {"seconds": 60})
+    await running(old, job)
+
+    # While it lives: the lease is renewed, the heartbeat names what runs, the metrics count.
+    async def renewed() -> bool:
+        found = await stage.incarnations.get(old.incarnation)
+        return found is not None and found.lease_until > first.lease_until
+
+    await eventually(renewed)
+    beat = await service.beat()
+    assert (beat.busy, beat.slots, [job.id for job in beat.children[0].running]) == (1, 2, [job.id])
+    assert beat in await Hints(stage.redis, stage.config.namespace).heartbeats()
+    assert metrics(service) == {"completed": 0, "failed": 1, "fenced": 0, "busy": 1, "total": 2, "children": 1}
+
+    os.kill(old.pid, signal.SIGKILL)
+    dead = await death(stage, old.incarnation)
+    assert (dead.exit.kind, dead.exit.signal) == ("signal", 9)  # type: ignore[union-attr]
+    assert (dead.running, dead.culprit) == ((job.id,), None)
+    new = await replacement(service, old)
+    assert new.pid != old.pid
+    assert metrics(service)["failed"] == 1, "what the dead child had counted stays counted"
+
+    other = await submit(stage, "test.sleep", {"seconds": 0.01})
+    await eventually(lambda: stage.in_state(other, "completed"))
+    await service.drain()
+    assert pools(service).children() == []
+    assert (await death(stage, new.incarnation)).exit.kind == "graceful"  # type: ignore[union-attr]
+    assert (await service.beat()).children == ()
+
+
+def metrics(service: JobWorkerService) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for family in WorkerCollector(service).collect():
+        for sample in family.samples:
+            name = sample.labels.get("outcome") or sample.labels.get("state") or "children"
+            found[name] = sample.value
+    return found
+
+
+async def test_a_job_that_cannot_be_stopped_times_out_and_its_child_is_replaced_without_blame_on_neighbours(
+    supervise: Start, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "HARD_LIMIT_SECONDS", 0.5)
+    service = await supervise()
+    old = only_child(service)
+    neighbour = await submit(stage, "test.sleep", {"seconds": 60})
+    stuck = await submit(stage, "test.block", {"seconds": 60, "slices": False}, timeout_seconds=0.5, max_retries=0)
+    await running(old, neighbour, stuck)
+    stored = await eventually(lambda: stage.in_state(stuck, "failed"))
+    assert stored is not None
+    assert stored.error is not None
+    assert (stored.error.type, stored.failures, stored.crashes) == ("timeout", 1, 0)
+    assert stored.log[-1].reason is Reason.TIMEOUT
+    assert (stored.log[-1].by, stored.log[-1].owner) == (service.name, old.incarnation)
+    dead = await death(stage, old.incarnation)
+    assert (dead.exit.kind, dead.culprit) == ("killed", stuck.id)  # type: ignore[union-attr]
+    assert set(dead.running or ()) == {neighbour.id, stuck.id}
+    # What recovery does with the neighbour: back in the queue, without a crash.
+    ((orphan, owner),) = await stage.state.orphans(stage.database.workers, limit=10)
+    assert orphan.job_id == neighbour.id
+    decision = decide_orphan(orphan, owner, max_crashes=1)
+    assert (decision.to, decision.crashes) == (JobState.QUEUED, 0)
+    await stage.state.hand_back(orphan, decision, by="test")
+    await replacement(service, old)
+    assert (await stage.job(neighbour)).crashes == 0
+
+
+async def test_a_child_that_was_declared_dead_elsewhere_is_ended_at_the_next_renewal(
+    supervise: Start, stage: Stage
+) -> None:
+    service = await supervise()
+    old = only_child(service)
+    document = await stage.incarnations.get(old.incarnation)
+    assert document is not None
+    await stage.database.workers.update_one(
+        {"_id": old.incarnation}, {"$set": {"dead_at": document.lease_until, "exit": {"kind": "lease"}}}
+    )
+    await eventually(old.ended.done, within=5)
+    assert old.ended.result().record.kind == "killed"
+    await replacement(service, old)
+    found = await stage.incarnations.get(old.incarnation)
+    assert found is not None
+    assert found.exit is not None
+    assert found.exit.kind == "lease", "the first word counts"
+
+
+async def test_a_child_whose_loops_stand_still_is_ended_and_not_renewed(supervise: Start, stage: Stage) -> None:
+    service = await supervise()
+    old = only_child(service)
+    os.kill(old.pid, signal.SIGSTOP)
+    await asyncio.sleep(0.05)
+    long_ago = time.monotonic() - 100
+    struct.pack_into("<dd", old.board._memory, board_module._LOOP_AT, long_ago, long_ago)
+    await eventually(old.ended.done, within=10)
+    dead = await death(stage, old.incarnation)
+    assert (dead.exit.kind, dead.running) == ("killed", ())  # type: ignore[union-attr]
+    await replacement(service, old)
+
+
+async def test_children_wait_for_mongodb_and_deaths_are_told_when_it_is_back(
+    supervise: Start, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_manager, "STORE_PAUSE_SECONDS", 0.1)
+    with stage.failing("update", errorCode=50, appName=SUPERVISOR):
+        service = await supervise(ready=False)
+        await asyncio.sleep(0.3)
+        assert pools(service).children() == [], "no child before a majority knows it"
+        assert await service.renew() == 0
+    await eventually(lambda: pools(service).is_ready(), within=READY)
+    child = only_child(service)
+    with stage.failing("update", errorCode=50, appName=SUPERVISOR):
+        os.kill(child.pid, signal.SIGKILL)
+        await eventually(child.ended.done)
+        await asyncio.sleep(0.3)
+        found = await stage.incarnations.get(child.incarnation)
+        assert found is not None
+        assert found.dead_at is None
+    assert (await death(stage, child.incarnation)).exit.signal == 9  # type: ignore[union-attr]
+
+
+async def test_ending_while_mongodb_is_away_ends(supervise: Start, stage: Stage) -> None:
+    with stage.failing("update", errorCode=50, appName=SUPERVISOR):
+        service = await supervise(ready=False)
+        await asyncio.sleep(0.1)
+        await service.drain()
+    assert pools(service).children() == []
+
+
+async def test_closing_without_a_drain_kills_what_is_left(supervise: Start) -> None:
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    service = await supervise(ready=False)
+    await eventually(lambda: pools(service).children())
+    child = only_child(service)
+    await service.close()
+    await eventually(lambda: child._process.returncode is not None)
+    await asyncio.sleep(0.05)
+    assert child._process.returncode == -signal.SIGKILL
+    assert complaints == []
+
+
+async def test_more_pools_than_slots_is_said(supervise: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def several(*, test_mode: bool) -> list[JobType]:
+        (one, *_) = known_types()
+        return [one, JobType("other", one.policy.model_copy(update={"pool": "other"}), {})]
+
+    monkeypatch.setattr(service_module, "discover", several)
+    with capture_logs() as lines:
+        service = await supervise(ready=False, max_workers=1)
+    assert pools(service).slots == 2
+    assert "pools.one_slot_each" in {line["event"] for line in lines}
+
+
+# -- the transition that a hard limit writes -------------------------------------------------------------------
+
+
+@pytest.fixture
+async def writer(stage: Stage, worker_config: JobConfig) -> AsyncIterator[Any]:
+    """Writes a time-out for a job of an incarnation `w-x`, as `watch` does before it kills."""
+    service = JobWorkerService(worker_config)
+    service._types = {item.type: item for item in known_types()}
+
+    async def write(job: Job, attempt: int = 1) -> None:
+        child: Any = SimpleNamespace(incarnation="w-x")
+        await service._time_out(child, Started(job.id, attempt, time.monotonic() - 3, 1.0))
+
+    yield write
+    await service.close()
+
+
+async def owned(stage: Stage, **fields: Any) -> Job:
+    job = await submit(stage, "test.sleep", {}, **fields)
+    claim = await stage.queue.claim(TEST_POOL, token="t1", count=1)
+    assert claim.ids == (job.id,)
+    (own,) = await stage.state.claim([job.id], token="t1", owner="w-x", types=["test.sleep"])
+    return own
+
+
+async def test_a_hard_time_out_counts_as_a_failure_and_leads_to_a_retry(stage: Stage, writer: Any) -> None:
+    job = await owned(stage, max_retries=2)
+    await writer(job)
+    stored = await stage.job(job)
+    assert (stored.state, stored.failures, stored.log[-1].reason) == (JobState.QUEUED, 1, Reason.TIMEOUT)
+    assert stored.started_at is not None
+    (located,) = await stage.queue.locate(TEST_POOL, [job.id])
+    assert located.place in {"delayed", "ready"}
+
+
+async def test_a_hard_time_out_without_retries_is_the_end(stage: Stage, writer: Any) -> None:
+    job = await owned(stage, max_retries=0)
+    await writer(job)
+    assert (await stage.job(job)).state is JobState.FAILED
+    (located,) = await stage.queue.locate(TEST_POOL, [job.id])
+    assert located.place is None
+
+
+async def test_a_hard_time_out_of_a_job_that_was_to_be_cancelled_cancels_it(stage: Stage, writer: Any) -> None:
+    job = await owned(stage)
+    await stage.state.cancel(job.id, by="test")
+    await writer(job)
+    assert (await stage.job(job)).state is JobState.CANCELLED
+
+
+async def test_a_hard_time_out_of_an_attempt_that_is_over_writes_nothing(stage: Stage, writer: Any) -> None:
+    job = await owned(stage)
+    await writer(job, attempt=7)
+    assert (await stage.job(job)).state is JobState.PROCESSING
+    release = Settlement(job.id, 1, JobState.QUEUED, Reason.RELEASED)
+    await stage.state.settle([release], by="somebody", owner="w-x")
+    await writer(job)
+    assert await stage.reasons(job) == ["submitted", "claimed", "released"]
+
+
+async def test_a_hard_time_out_that_cannot_be_written_does_not_keep_the_child_alive(stage: Stage, writer: Any) -> None:
+    job = await owned(stage)
+    with stage.failing("find", errorCode=50, appName=SUPERVISOR):
+        await writer(job)
+    assert (await stage.job(job)).state is JobState.PROCESSING

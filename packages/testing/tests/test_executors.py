@@ -60,7 +60,7 @@ async def test_sleep_sleeps_notes_what_it_does_and_returns_what_it_was_given(tmp
     payload = SleepPayload(seconds=0.05, result={"a": 1}, effects=effects)
     assert await Sleep().execute(Context(), payload) == {"a": 1}  # type: ignore[arg-type]
     assert time.monotonic() - began >= 0.05
-    assert read_effects(effects) == [["job-1", 1, os.getpid(), "start"], ["job-1", 1, os.getpid(), "end"]]
+    assert read_effects(effects) == [("job-1", 1, os.getpid(), "start"), ("job-1", 1, os.getpid(), "end")]
 
 
 def test_without_a_file_nothing_is_noted(tmp_path: Path) -> None:

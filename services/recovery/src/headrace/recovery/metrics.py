@@ -26,6 +26,12 @@ class RecoveryMetrics:
         )
         for kind in DriftKind:
             self._drift.labels(kind.value)
+        self._unserved = Gauge(
+            "job_types_without_worker",
+            "Types of jobs at the head of a queue that no live worker of their pool has.",
+            ("queue",),
+            registry=registry,
+        )
         self._leader = Gauge("job_recovery_leader", "1 while this process leads.", registry=registry)
         self._failing = Gauge("job_recovery_duty_failing", "1 while a duty fails.", ("duty",), registry=registry)
         self._passed = Gauge(
@@ -45,6 +51,11 @@ class RecoveryMetrics:
     def leads(self, leading: bool) -> None:
         """Whether this process leads."""
         self._leader.set(leading)
+
+    def unserved(self, by_pool: Mapping[str, Mapping[str, int]]) -> None:
+        """The waiting types without a worker, by pool."""
+        for pool, types in by_pool.items():
+            self._unserved.labels(pool).set(len(types))
 
     def drifted(self, by_kind: Mapping[str, int]) -> None:
         """A full pass ended."""

@@ -11,6 +11,7 @@ from headrace.contracts.config import JobConfig, load_config
 from headrace.contracts.errors import ConfigError, StoreUnavailableError
 from headrace.recovery import report
 from headrace.recovery.counts import Counts
+from headrace.recovery.dead_claims import DeadClaimsDuty
 from headrace.recovery.expiry import ExpiryDuty
 from headrace.recovery.full import FullPass
 from headrace.recovery.ghosts import APART_SECONDS, GhostDuty, Suspects
@@ -100,6 +101,7 @@ async def _repair(parts: Parts) -> report.Report:
         RebuildDuty(parts, pools),
         StoredDuty(parts, pools),
         ReservationDuty(parts, pools),
+        DeadClaimsDuty(parts, pools),
         SweepDuty(parts, pools, suspects),
         comparison,
     ):

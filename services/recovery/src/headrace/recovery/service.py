@@ -11,6 +11,7 @@ import structlog
 
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.recovery.counts import Counts, Duty
+from headrace.recovery.dead_claims import DeadClaimsDuty
 from headrace.recovery.deaths import DeathDuty
 from headrace.recovery.expiry import ExpiryDuty
 from headrace.recovery.full import FullPass
@@ -25,8 +26,10 @@ from headrace.recovery.prune import PruneDuty
 from headrace.recovery.rebuild import RebuildDuty
 from headrace.recovery.recent import RecentDuty
 from headrace.recovery.reservations import ReservationDuty
+from headrace.recovery.starvation import StarvationDuty
 from headrace.recovery.stored import StoredDuty
 from headrace.recovery.sweep import SweepDuty
+from headrace.recovery.unserved import UnservedDuty
 from headrace.runtime.process.every import every
 
 JITTER = 0.05
@@ -61,18 +64,22 @@ class JobRecoveryService:
         self._recent = RecentDuty(parts, mender)
         self.full_pass = FullPass(parts, pools, mender, go_on=self._may_go_on)
         self._rebuild = RebuildDuty(parts, pools, go_on=self._may_go_on)
+        self._unserved = UnservedDuty(parts, pools)
         self.duties: tuple[Duty, ...] = (
             self._deaths,
             OrphanDuty(parts),
             self._rebuild,
+            DeadClaimsDuty(parts, pools),
             SweepDuty(parts, pools, suspects),
             StoredDuty(parts, pools),
             ReservationDuty(parts, pools),
             ExpiryDuty(parts),
+            StarvationDuty(parts, pools),
             self._recent,
             GhostDuty(parts, suspects),
             self.full_pass,
             PruneDuty(parts),
+            self._unserved,
         )
 
     async def start(self) -> None:
@@ -124,7 +131,7 @@ class JobRecoveryService:
             except Exception:
                 self._metrics.failed(duty.name)
                 raise
-            self._due[duty.name] = began + duty.seconds - LOOK_SECONDS / 2
+            self._due[duty.name] = began + duty.seconds - min(duty.seconds, LOOK_SECONDS) / 2
             self._note(duty, counts)
 
         return run_once
@@ -133,6 +140,8 @@ class JobRecoveryService:
         self._metrics.did(duty.name, counts)
         if duty is self.full_pass:
             self._metrics.drifted(self.full_pass.drift_by_kind)
+        elif duty is self._unserved:
+            self._metrics.unserved(self._unserved.by_pool)
         elif duty is self._rebuild and counts["pool_rebuilt"]:
             self._due[self.full_pass.name] = 0.0  # what an old copy of Redis brought back is in the way until then
 

@@ -23,8 +23,8 @@ log = structlog.get_logger(__name__)
 class SweepDuty:
     """Puts old in-flight ids where their documents say. Running jobs stay.
 
-    Age alone decides, not whose claim it was: a token does not name its incarnation, and a claim of a child that was
-    killed may still be on its way to MongoDB.
+    Age alone decides, not whose claim it was: the claim of a live child may only be slow. What a dead child popped is
+    handed back sooner, by `DeadClaimsDuty`.
     """
 
     name = "sweep"

@@ -6,7 +6,7 @@ dead, and its next start is a new incarnation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -146,6 +146,15 @@ class Incarnations:
         """Incarnations that are not marked dead."""
         with reading("workers"):
             return [to_incarnation(document) async for document in self.collection.find({"dead_at": None})]
+
+    async def not_alive(self, incarnation_ids: Collection[str]) -> set[str]:
+        """Those that are marked dead or have no document. A child has its document before it claims anything."""
+        ids = list(incarnation_ids)
+        if not ids:
+            return set()
+        with reading("workers"):
+            cursor = self.collection.find({"_id": {"$in": ids}, "dead_at": None}, {"_id": 1})
+            return set(ids) - {document["_id"] async for document in cursor}
 
     async def get(self, incarnation_id: str) -> Incarnation | None:
         """One incarnation."""

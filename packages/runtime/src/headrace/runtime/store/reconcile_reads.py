@@ -133,6 +133,19 @@ class ReconcileReads:
         with reading("stored jobs"):
             return [_to_standing(document) async for document in self._jobs.find(filter_, _FIELDS).limit(limit)]
 
+    async def head_types(self, pool: str, *, limit: int) -> dict[str, int]:
+        """The types among the first `limit` queued jobs of a pool in claim order, and how many of each."""
+        with reading("waiting types"):
+            cursor = self._jobs.aggregate(
+                [
+                    {"$match": {"pool": pool, "state": JobState.QUEUED.value}},
+                    {"$sort": {"score": 1}},
+                    {"$limit": limit},
+                    {"$group": {"_id": "$type", "count": {"$sum": 1}}},
+                ]
+            )
+            return {document["_id"]: document["count"] async for document in cursor}
+
     async def pools(self) -> list[str]:
         """Every pool that has a pending job or settings of its own; one look into the index per pool."""
         found: set[str] = set()

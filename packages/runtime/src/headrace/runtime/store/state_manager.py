@@ -7,6 +7,7 @@ changes and resolve unknown outcomes by reading.
 
 from __future__ import annotations
 
+from headrace.runtime.store.state_boost import Boosting
 from headrace.runtime.store.state_cancel import Cancelling
 from headrace.runtime.store.state_claim import Claiming
 from headrace.runtime.store.state_insert import Inserting
@@ -15,5 +16,5 @@ from headrace.runtime.store.state_running import Running
 from headrace.runtime.store.state_settle import Settling
 
 
-class JobStateManager(Inserting, Claiming, Running, Settling, Cancelling, Orphaning):
+class JobStateManager(Inserting, Claiming, Running, Settling, Cancelling, Orphaning, Boosting):
     """All state changes of jobs: submit, claim, save, settle, cancel, and recovery's requeue of orphans."""

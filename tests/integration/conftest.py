@@ -6,15 +6,13 @@ about the system as well. A test that needs settings of its own, or ends a part 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 from real_site import RealSite, find_folder
-from whole import Whole, start_whole
-
-StartWhole = Callable[..., Awaitable[Whole]]
+from whole import StartWhole, Whole, start_whole
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import StartWhole
-from whole import Whole
+from whole import StartWhole, Whole
 
 from headrace.client.aio import Client
 from headrace.contracts.errors import StoreUnavailableError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -112,6 +112,10 @@ class Whole:
             return True
 
         await eventually(probe, within=within, what="Redis and MongoDB agree")
+
+
+StartWhole = Callable[..., Awaitable[Whole]]
+"""Start a system with settings of the caller's own."""
 
 
 def assert_sound_log(document: dict[str, Any]) -> None:

@@ -44,6 +44,7 @@ LIMIT_SECONDS = 0.25
 STOP_SECONDS = 1.0
 """How long jobs that were told to stop at shutdown may take before the process ends around them."""
 FLUSH_SECONDS = 2.0
+LOOPS_SECONDS = 0.5
 INTERRUPT_CHECK_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
@@ -232,7 +233,8 @@ class JobWorker:
         self._stop.set()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Bounded: the Redis client may swallow a cancellation, and then a loop goes on until its connection is closed.
+        await asyncio.wait(self._tasks, timeout=LOOPS_SECONDS)
         await self._redis.aclose()
         await self._listening.aclose()
         self._database.close()

@@ -41,6 +41,7 @@ from headrace.worker.pools import plan_children
 HARD_LIMIT_SECONDS = 10.0
 """A job that runs this much longer than its own limit cannot be stopped from inside; its process is replaced."""
 WATCH_SECONDS = 0.5
+LOOPS_SECONDS = 0.5
 FAREWELL_SECONDS = 4.0
 """What children get beyond the grace to write what they hand back; jobs get the grace itself."""
 
@@ -107,7 +108,8 @@ class JobWorkerService:
             await self.pools.end(within=FAREWELL_SECONDS)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:  # bounded: the Redis client may swallow a cancellation
+            await asyncio.wait(self._tasks, timeout=LOOPS_SECONDS)
         await self.redis.aclose()
         self.database.close()
 

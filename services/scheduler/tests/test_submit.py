@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-
-from headrace.runtime.queue.client import redis_client
-from headrace.runtime.queue.hints import Hints
-from headrace.testing.eventually import eventually
 
 DIGITS = (
     b'{"f": 1.10, "e": 1e400, "E": -1.5E+3, "zero": -0.0, "big": 123456789012345678901234567890123456789012345,'
@@ -186,27 +181,6 @@ async def test_a_type_that_was_registered_just_now_is_known_at_once(make_api, co
     later = await make_api(config)
     assert (await later.submit())["type"] == "any"
     assert (await api.submit())["type"] == "any"
-
-
-async def test_an_event_says_that_a_job_was_queued(api, config):
-    client = redis_client(config.redis_url, kind="pubsub", name="test")
-    events = Hints(client, config.namespace).events()
-    heard = []
-
-    async def listen():
-        async for event in events:
-            heard.append(event.event)  # noqa: PERF401 -- it never ends
-
-    listener = asyncio.create_task(listen())
-
-    async def one():
-        view = await api.submit()
-        return "job.queued" in heard and view
-
-    await eventually(one, every=0.1)
-    listener.cancel()
-    await asyncio.gather(listener, return_exceptions=True)
-    await client.aclose()
 
 
 async def test_submissions_are_counted(api):

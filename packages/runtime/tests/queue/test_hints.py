@@ -13,9 +13,7 @@ from redis.asyncio import Redis
 from redis_harness import POOL, RedisHarness
 
 from headrace.contracts.errors import StoreUnavailableError
-from headrace.contracts.events import EventName, JobEvent
 from headrace.contracts.heartbeat import Heartbeat
-from headrace.contracts.states import JobState
 from headrace.local.stores import RedisServer
 from headrace.runtime.queue import Entry, Hints, RedisJobQueue, listener, redis_client
 from headrace.runtime.queue.keys import Keys
@@ -91,29 +89,16 @@ async def test_whoever_waits_is_woken_when_an_id_becomes_ready(
         await eventually(lambda: reader.seen == [POOL])
 
 
-async def test_control_messages_and_events_arrive_in_order(hints: Hints, redis: Redis, namespace: str) -> None:
-    """Each on its channel; what cannot be understood is left out."""
+async def test_control_messages_arrive_in_order(hints: Hints, redis: Redis, namespace: str) -> None:
+    """What cannot be understood is left out."""
     keys = Keys(namespace)
-    event = JobEvent(
-        event=EventName.COMPLETED,
-        id="a",
-        type="crawl",
-        pool=POOL,
-        state=JobState.COMPLETED,
-        attempt=1,
-        at=datetime(2025, 1, 1, tzinfo=UTC),
-    )
-    async with Reader(hints.controls()) as controls, Reader(hints.events()) as events:
+    async with Reader(hints.controls()) as controls:
         await eventually(lambda: subscribers(redis, keys.control))
-        await eventually(lambda: subscribers(redis, keys.events))
         for junk in ("[1]", "{", b"\xff\xfe"):
             await redis.publish(keys.control, junk)
-            await redis.publish(keys.events, junk)
         assert await hints.control({"cancel": "a"})
         assert await hints.control({"cancel": "b"})
-        assert await hints.event(event)
         await eventually(lambda: controls.seen == [{"cancel": "a"}, {"cancel": "b"}])
-        await eventually(lambda: events.seen == [event])
 
 
 async def test_a_listener_outlives_its_connection_and_its_server(

@@ -43,3 +43,5 @@ class JobEvent(BaseModel):
     attempt: int
     progress: Progress | None = None
     at: datetime
+    tenant: str | None = None
+    """Who may see it; no part of what is shown."""

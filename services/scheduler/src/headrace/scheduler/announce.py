@@ -3,61 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 
-from headrace.contracts.events import EventName, JobEvent
+from headrace.contracts.events import EventName
 from headrace.contracts.job import Job
 from headrace.runtime.process.breaker import Breaker, BreakerState
-from headrace.runtime.queue.hints import Hints
-
-MAX_WAITING = 1000
+from headrace.runtime.queue.event_sender import EventSender
+from headrace.runtime.queue.history import EventLog, EventRow
 
 
 class Announcer:
-    """Publishes events one after the other, off the path of every request. The oldest go first when too many wait.
+    """Publishes events in batches, off the path of every request.
 
     Args:
-        hints: Where they go.
+        events: Where they go.
         breaker: Of Redis; while it is open, events are dropped.
     """
 
-    def __init__(self, hints: Hints, breaker: Breaker) -> None:
-        self._hints = hints
+    def __init__(self, events: EventLog, breaker: Breaker) -> None:
+        self._events = events
         self._breaker = breaker
-        self._waiting: deque[JobEvent] = deque(maxlen=MAX_WAITING)
-        self._some = asyncio.Event()
+        self._sender: EventSender | None = None
         self._is_closed = False
 
     def queued(self, jobs: Sequence[Job]) -> None:
         """New jobs were stored."""
-        self._announce(EventName.QUEUED, jobs)
+        self._announce(EventName.QUEUED.value, jobs)
 
     def cancelled(self, job: Job) -> None:
         """A waiting job was cancelled."""
-        self._announce(EventName.CANCELLED, [job])
+        self._announce(EventName.CANCELLED.value, [job])
 
     def close(self) -> None:
-        """Let `run` end; what still waits is dropped."""
+        """Let `run` end once what waits has been sent, or could not be."""
         self._is_closed = True
-        self._some.set()
+        if self._sender is not None:
+            self._sender.close()
 
     async def run(self) -> None:
-        """Publish until closed. Not to be cancelled: redis-py swallows a cancel that comes while it sends."""
-        while not self._is_closed:
-            await self._some.wait()
-            self._some.clear()
-            while self._waiting and not self._is_closed:
-                await self._hints.event(self._waiting.popleft())
+        """Publish until closed. Not to be cancelled."""
+        self._sender = EventSender(
+            self._events,
+            asyncio.get_running_loop(),
+            may_send=lambda: self._breaker.state is BreakerState.CLOSED,
+        )
+        if self._is_closed:
+            self._sender.close()
+        await self._sender.run()
 
-    def _announce(self, event: EventName, jobs: Sequence[Job]) -> None:
-        if self._breaker.state is not BreakerState.CLOSED:
+    def _announce(self, event: str, jobs: Sequence[Job]) -> None:
+        if self._sender is None or self._breaker.state is not BreakerState.CLOSED:
             return
-        self._waiting.extend(_event(event, job) for job in jobs[:MAX_WAITING])
-        self._some.set()
-
-
-def _event(event: EventName, job: Job) -> JobEvent:
-    return JobEvent(
-        event=event, id=job.id, type=job.type, pool=job.pool, state=job.state, attempt=job.attempt, at=job.updated_at
-    )
+        for job in jobs:
+            at_ms = round(job.updated_at.timestamp() * 1000)
+            row = EventRow(event, job.id, job.type, job.pool, job.state.value, job.attempt, at_ms, None, job.tenant)
+            self._sender.add(row)

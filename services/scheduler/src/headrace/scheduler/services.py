@@ -12,6 +12,7 @@ from headrace.contracts.config import JobConfig
 from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.queue.client import redis_client
 from headrace.runtime.queue.hints import Hints
+from headrace.runtime.queue.history import EventLog
 from headrace.runtime.queue.redis_queue import RedisJobQueue
 from headrace.runtime.store.crawl_results import CrawlResults
 from headrace.runtime.store.database import Database
@@ -42,6 +43,7 @@ class Stores:
     mongo: MongoLink
     queue: RedisJobQueue
     hints: Hints
+    events: EventLog
     redis: RedisLink
 
 
@@ -79,6 +81,7 @@ def make_stores(config: JobConfig) -> Stores:
         mongo=MongoLink(database, Breaker("mongo")),
         queue=RedisJobQueue(client, namespace=config.namespace),
         hints=Hints(client, config.namespace),
+        events=EventLog(client, config.namespace),
         redis=RedisLink(Breaker("redis")),
     )
 
@@ -96,7 +99,7 @@ def make_services(config: JobConfig, stores: Stores, registry: CollectorRegistry
     states = JobStateManager(
         stores.database, retention_days=config.retention_days, dead_retention_days=config.dead_retention_days
     )
-    announcer = Announcer(stores.hints, stores.redis.breaker)
+    announcer = Announcer(stores.events, stores.redis.breaker)
     committer = Committer(
         queue=stores.queue,
         redis=stores.redis,

@@ -18,7 +18,9 @@ from headrace.runtime.queue.base import (
     Verdict,
 )
 from headrace.runtime.queue.client import redis_client
+from headrace.runtime.queue.event_sender import EventSender
 from headrace.runtime.queue.hints import Hints
+from headrace.runtime.queue.history import EventId, EventLog, EventPage, EventRow
 from headrace.runtime.queue.keys import Keys
 from headrace.runtime.queue.redis_queue import RedisJobQueue
 
@@ -26,6 +28,11 @@ __all__ = [
     "Claim",
     "Depths",
     "Entry",
+    "EventId",
+    "EventLog",
+    "EventPage",
+    "EventRow",
+    "EventSender",
     "Hints",
     "InFlight",
     "JobQueue",

@@ -1,4 +1,4 @@
-"""Hints between processes: wake-ups, control messages, events, heartbeats. Losing any of them costs nothing but time.
+"""Hints between processes: wake-ups, control messages, heartbeats. Losing any of them costs nothing but time.
 
 Every reader polls the truth as well. So sending never raises, and a listener never ends because Redis went away.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from headrace.contracts.errors import StoreUnavailableError
-from headrace.contracts.events import JobEvent
 from headrace.contracts.heartbeat import Heartbeat
 from headrace.runtime.queue import scripts
 from headrace.runtime.queue.errors import translate
@@ -25,8 +24,6 @@ from headrace.runtime.queue.listener import Listener
 SEND_SECONDS = 2.0
 KEEP_BEATS_MS = 600_000
 """A service that has been silent for ten minutes is not listed any more."""
-
-M = TypeVar("M", JobEvent, Heartbeat)
 
 log = structlog.get_logger(__name__)
 
@@ -52,10 +49,6 @@ class Hints:
         """Tell every worker something, for example which job to cancel. False: not sent."""
         return await self._publish(self._keys.control, json.dumps(message))
 
-    async def event(self, event: JobEvent) -> bool:
-        """Tell every stream what happened to a job. False: not sent."""
-        return await self._publish(self._keys.events, event.model_dump_json())
-
     async def beat(self, heartbeat: Heartbeat) -> bool:
         """Leave a heartbeat in place of the process's last one. False: not sent."""
         process = f"{heartbeat.host}:{heartbeat.pid}:{heartbeat.service}"
@@ -73,7 +66,7 @@ class Hints:
             StoreUnavailableError: Redis does not answer; an empty list would say that no worker lives.
         """
         texts = await scripts.run(self._redis, "beats", [self._keys.beats, self._keys.beats_seen], [max_age_ms])
-        return [beat for beat in (_parsed(Heartbeat, text) for text in texts) if beat is not None]
+        return [beat for beat in (_parsed(text) for text in texts) if beat is not None]
 
     async def wakes(self, pools: Sequence[str]) -> AsyncIterator[str]:
         """The names of pools in which something became ready, as it happens; also each one after a reconnect."""
@@ -95,14 +88,6 @@ class Hints:
                 else:
                     log.warning("hints.message_not_understood", channel="control")
 
-    async def events(self) -> AsyncIterator[JobEvent]:
-        """Events of jobs as they come. What is not an event of this version is left out."""
-        async with Listener(self._redis, (self._keys.events,)) as listener:
-            async for _, text in listener:
-                event = _parsed(JobEvent, text)
-                if event is not None:
-                    yield event
-
     async def _publish(self, channel: str, text: str) -> bool:
         return await self._send(self._redis.publish(channel, text))
 
@@ -122,9 +107,9 @@ class Hints:
         return True
 
 
-def _parsed(model: type[M], text: str) -> M | None:
+def _parsed(text: str) -> Heartbeat | None:
     try:
-        return model.model_validate_json(text)
+        return Heartbeat.model_validate_json(text)
     except ValidationError:
-        log.warning("hints.message_not_understood", kind=model.__name__)
+        log.warning("hints.message_not_understood", kind="Heartbeat")
         return None

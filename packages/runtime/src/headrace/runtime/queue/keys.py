@@ -103,10 +103,10 @@ class Keys:
 
     @property
     def events(self) -> str:
-        """Channel: `JobEvent` as JSON."""
+        """Channel: the event log has something new."""
         return f"{self.namespace}:events"
 
-    # No pool can be named `_beats` (a pool's name starts with a letter or digit), so the tags never meet.
+    # No pool can be named `_beats` or `_events` (a pool's name starts with a letter or digit), so the tags never meet.
     @property
     def beats(self) -> str:
         """Hash service process → its last heartbeat as JSON."""
@@ -116,6 +116,11 @@ class Keys:
     def beats_seen(self) -> str:
         """Zset service process → time of its last heartbeat in ms."""
         return f"{self.namespace}:{{_beats}}:seen"
+
+    @property
+    def event_log(self) -> str:
+        """Stream: the last events of jobs."""
+        return f"{self.namespace}:{{_events}}:log"
 
 
 def _checked(pool: str) -> str:

@@ -7,7 +7,8 @@ import os
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-broker = RedisBroker(url=os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379/0"), namespace="stock")
+_url = os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379/0")
+broker = RedisBroker(url=_url, namespace="stock")  # type: ignore[no-untyped-call]  # dramatiq leaves it untyped
 dramatiq.set_broker(broker)
 
 

@@ -52,7 +52,7 @@ async def test_hazard_6_an_id_that_a_killed_child_had_popped_is_claimable_within
             popped = (await asyncio.to_thread(child.stdout.readline)).decode().split()
         finally:
             child.kill()
-            child.wait()
+            child.communicate()
         killed = time.monotonic()
         assert popped == [job.id]
         await stage.die("w-child")  # as its supervisor says at once

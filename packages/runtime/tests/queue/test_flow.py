@@ -226,7 +226,7 @@ async def test_a_stale_putback_leaves_a_later_claim_alone(queue: RedisJobQueue, 
 async def test_removal_finds_an_id_wherever_it_is(
     queue: RedisJobQueue, harness: RedisHarness, redis: Redis, namespace: str
 ) -> None:
-    """And leaves no trace of it: what stays are the epoch, the counter and the claim's answer."""
+    """And leaves no trace of it: what stays are the epoch, the counters and the claim's answer."""
     flying = await harness.waiting()
     await harness.take(token="t1", count=1)
     ready, delayed = await harness.waiting(), await harness.waiting(due_in_ms=60_000)
@@ -236,4 +236,4 @@ async def test_removal_finds_an_id_wherever_it_is(
     assert await queue.remove(POOL, [flying, ready, delayed, reserved]) == 0
     keys = Keys(namespace).pool(POOL)
     left = {key async for key in redis.scan_iter(match=f"{namespace}*")}
-    assert left == {keys.epoch, keys.claims, keys.claim("t1")}
+    assert left == {keys.epoch, keys.claims, keys.drained, keys.claim("t1")}

@@ -26,7 +26,11 @@ def every_name() -> set[str]:
     pool = keys.pool("pool")
     names = {getattr(pool, name) for name, value in vars(PoolKeys).items() if isinstance(value, property)}
     names |= {getattr(keys, name) for name, value in vars(Keys).items() if isinstance(value, property)}
-    return names | {pool.claim("token").replace("token", "<token>"), keys.wake("pool").replace(":pool", ":<pool>")}
+    return (
+        names
+        | {pool.claim("token").replace("token", "<token>"), keys.wake("pool").replace(":pool", ":<pool>")}
+        | {keys.rate("<bucket>")}
+    )
 
 
 def test_the_documentation_lists_every_key_and_no_other() -> None:
@@ -50,6 +54,7 @@ async def test_every_key_in_use_is_documented(harness: RedisHarness, redis: Redi
     await harness.waiting()
     await harness.waiting(due_in_ms=60_000)
     await queue.reserve(POOL, harness.new_ids(1), limit=10)
+    await queue.settle(POOL, [await harness.waiting()])
     await queue.pause(POOL, True, "x")
     await queue.begin_rebuild(POOL)
     keys = Keys(namespace).pool(POOL)

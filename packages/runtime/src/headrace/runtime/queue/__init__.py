@@ -22,6 +22,7 @@ from headrace.runtime.queue.event_sender import EventSender
 from headrace.runtime.queue.hints import Hints
 from headrace.runtime.queue.history import EventId, EventLog, EventPage, EventRow
 from headrace.runtime.queue.keys import Keys
+from headrace.runtime.queue.limiter import RateLimiter, RateState
 from headrace.runtime.queue.redis_queue import RedisJobQueue
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "JobQueue",
     "Keys",
     "Located",
+    "RateLimiter",
+    "RateState",
     "RedisJobQueue",
     "Reservation",
     "SetName",

@@ -114,8 +114,10 @@ class JobQueue(Protocol):
     Bad arguments raise `ValueError` before anything is sent.
     """
 
-    async def reserve(self, pool: str, ids: Sequence[str], *, limit: int, ttl_ms: int = 60_000) -> Reservation:
-        """Keep places for ids that will be inserted; grants a prefix of them."""
+    async def reserve(
+        self, pool: str, ids: Sequence[str], *, limit: int | Sequence[int], ttl_ms: int = 60_000
+    ) -> Reservation:
+        """Keep places for ids that will be inserted; grants a prefix of them. `limit`: one, or one for each id."""
         ...
 
     async def enqueue(self, pool: str, entries: Sequence[Entry], *, drop: Sequence[str] = ()) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,6 +70,25 @@ def checked_number(value: int, *, name: str, low: int = 0, high: int = MAX_NUMBE
     if not low <= value <= high:
         raise ValueError(f"{name} must be from {low} to {high}")
     return value
+
+
+def checked_limits(limit: int | Sequence[int], ids: Sequence[str]) -> list[int]:
+    """One limit per id.
+
+    Raises:
+        ValueError: One is not usable, there are more or fewer than ids, or they rise: then no prefix could be granted.
+    """
+    if isinstance(limit, int):
+        return [checked_number(limit, name="limit")] * len(ids)
+    limits = [checked_number(number, name="limit") for number in limit]
+    if len(limits) != len(ids) or any(after > before for before, after in itertools.pairwise(limits)):
+        raise ValueError("limit must be one number, or one for each id that never rises")
+    return limits
+
+
+def runs_of(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Equal neighbours together: (number, how many). One empty run for nothing."""
+    return [(number, len(list(group))) for number, group in itertools.groupby(numbers)] or [(0, 0)]
 
 
 def checked_entries(entries: Sequence[Entry | Verdict], *, name: str) -> None:

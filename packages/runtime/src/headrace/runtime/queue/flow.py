@@ -21,9 +21,11 @@ from headrace.runtime.queue.calls import (
     PoolCalls,
     checked_entries,
     checked_ids,
+    checked_limits,
     checked_number,
     checked_token,
     pieces,
+    runs_of,
     whole,
 )
 
@@ -36,21 +38,27 @@ log = structlog.get_logger(__name__)
 class FlowVerbs(PoolCalls):
     """What schedulers and workers call."""
 
-    async def reserve(self, pool: str, ids: Sequence[str], *, limit: int, ttl_ms: int = 60_000) -> Reservation:
+    async def reserve(
+        self, pool: str, ids: Sequence[str], *, limit: int | Sequence[int], ttl_ms: int = 60_000
+    ) -> Reservation:
         """Keep places for ids that will be inserted.
 
         Grants a prefix of `ids`, so that at most `limit` ids of the pool are ready, delayed, in flight or reserved.
+        With a limit for each id an id is granted while fewer than its own limit are; limits must not rise.
         Ids that have a place or wait already are granted again. A place counts, also past its time, until it is
         enqueued, dropped or freed.
         """
         keys = self._keys.pool(pool)
         wanted = checked_ids(ids)
-        checked_number(limit, name="limit")
+        limits = checked_limits(limit, wanted)
         checked_number(ttl_ms, name="ttl_ms", low=1, high=86_400_000)
         over = [keys.ready, keys.delayed, keys.inflight, keys.reserved, keys.epoch]
         total = 0
-        for piece in pieces(wanted) if wanted else [[]]:
-            granted, complete, now_ms, pending = await self._run("reserve", over, [limit, ttl_ms, *piece])
+        for first in range(0, max(1, len(wanted)), PIECE):
+            piece = wanted[first : first + PIECE]
+            runs = [part for run in runs_of(limits[first : first + PIECE]) for part in run]
+            args: list[str | int] = [ttl_ms, len(runs) // 2, *runs, *piece]
+            granted, complete, now_ms, pending = await self._run("reserve", over, args)
             total += granted
             if granted < len(piece):
                 break
@@ -166,7 +174,7 @@ class FlowVerbs(PoolCalls):
     async def _forget(self, pool: str, ids: Sequence[str]) -> int:
         # Unchecked on purpose: foreign members are thrown away by this too.
         keys = self._keys.pool(pool)
-        over = [keys.ready, keys.delayed, keys.inflight, keys.reserved, keys.holder, keys.score]
+        over = [keys.ready, keys.delayed, keys.inflight, keys.reserved, keys.holder, keys.score, keys.drained]
         gone = 0
         for piece in pieces(ids):
             gone += await self._run("remove", over, piece)

@@ -65,6 +65,11 @@ class PoolKeys:
         """Integer: how many claims took something."""
         return f"{self.prefix}:claims"
 
+    @property
+    def drained(self) -> str:
+        """Integer: how many ids left for good; its growth is the drain rate."""
+        return f"{self.prefix}:drained"
+
     def claim(self, token: str) -> str:
         """List of ids: what the claim with this token was answered."""
         return f"{self.prefix}:claim:{token}"
@@ -95,6 +100,10 @@ class Keys:
     def wake(self, pool: str) -> str:
         """Channel: something in `pool` became ready."""
         return f"{self.namespace}:wake:{_checked(pool)}"
+
+    def rate(self, bucket: str) -> str:
+        """String, µs since 1970: when the bucket of a rate limit is full again."""
+        return f"{self.namespace}:rate:{bucket}"
 
     @property
     def control(self) -> str:

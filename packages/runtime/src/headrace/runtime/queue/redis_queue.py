@@ -40,6 +40,12 @@ class RedisJobQueue(MendVerbs):
         """Whether every job of the pool that is not over is known to be here: rebuilt, and nothing lost since."""
         return bool((await self._depths(pool))[-1] == 1)
 
+    async def drained(self, pool: str) -> int:
+        """How many jobs left the pool, ended or cancelled, since Redis lost its data last: it starts anew then."""
+        with translate():
+            value = await cast("Any", self._redis.get(self._keys.pool(pool).drained))
+        return int(value) if value is not None and str(value).isdecimal() else 0
+
     async def _depths(self, pool: str) -> list[int]:
         keys = self._keys.pool(pool)
         over = [keys.ready, keys.delayed, keys.inflight, keys.reserved, keys.paused, keys.epoch]

@@ -27,7 +27,7 @@ from headrace.runtime.queue.base import (
     Reservation,
     Verdict,
 )
-from headrace.runtime.queue.calls import checked_entries, checked_ids, checked_number, checked_token
+from headrace.runtime.queue.calls import checked_entries, checked_ids, checked_limits, checked_number, checked_token
 from headrace.runtime.store.database import PENDING, Database
 from headrace.runtime.store.documents import to_milliseconds
 from headrace.runtime.store.faults import reading, writing
@@ -66,27 +66,29 @@ class PersistentJobQueue:
         self._answers: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._one_claim = asyncio.Lock()
 
-    async def reserve(self, pool: str, ids: Sequence[str], *, limit: int, ttl_ms: int = 60_000) -> Reservation:
+    async def reserve(
+        self, pool: str, ids: Sequence[str], *, limit: int | Sequence[int], ttl_ms: int = 60_000
+    ) -> Reservation:
         """Say how many of the ids fit, from the first on. Nothing is kept: the count is the reservation.
 
-        Ids whose documents are stored already fit always. `pending` is counted up to `limit` + 1.
+        Ids whose documents are stored already fit always. `pending` is counted up to the highest limit + 1.
         """
         wanted = checked_ids(ids)
-        checked_number(limit, name="limit")
+        limits = checked_limits(limit, wanted)
+        most = limit if isinstance(limit, int) else max(limits, default=0)
         checked_number(ttl_ms, name="ttl_ms", low=1)
         now = await self._now()
         with reading("pending jobs", seconds=2):
-            pending = int(await self._jobs.count_documents({"pool": pool, **PENDING}, limit=limit + 1))
+            pending = int(await self._jobs.count_documents({"pool": pool, **PENDING}, limit=most + 1))
             known: set[str] = set()
-            if pending + len(wanted) > limit:
+            if pending + len(wanted) > min(limits, default=0):
                 cursor = self._jobs.find({"_id": {"$in": list(wanted)}, "pool": pool, **PENDING}, {"_id": 1})
                 known = {document["_id"] async for document in cursor}
-        granted, room = 0, limit - pending
-        for job_id in wanted:
+        granted = 0
+        for job_id, own in zip(wanted, limits, strict=True):
             if job_id not in known:
-                if room <= 0:
+                if pending >= own:
                     break
-                room -= 1
                 pending += 1
             granted += 1
         return Reservation(granted=granted, complete=True, now_ms=to_milliseconds(now), pending=pending)

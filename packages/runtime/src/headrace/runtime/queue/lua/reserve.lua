@@ -3,11 +3,11 @@
 -- KEYS[1] ready zset, KEYS[2] delayed zset, KEYS[3] inflight zset: ids that count already
 -- KEYS[4] reserved zset id -> expiry ms
 -- KEYS[5] epoch string run_id:µs
--- ARGV[1] limit: how many ids the pool may hold
--- ARGV[2] ttl ms: how long a place is kept
--- ARGV[3..] ids, at most 1000
+-- ARGV[1] ttl ms: how long a place is kept
+-- ARGV[2] r, then r times: limit, n: so many of the ids are granted only while the pool holds fewer than this limit
+-- ARGV[3 + 2r..] ids, at most 1000
 -- Returns {granted, complete 0|1, now ms, pending after this call}
--- Keeps: pending never exceeds the limit by this verb; nothing is granted while the pool is not complete; an id that has
+-- Keeps: pending never exceeds an id's limit by granting it; grants a prefix of the ids; nothing is granted while the pool is not complete; an id that has
 --   a place keeps it, so a repeat grants the same. No flags: refused before it starts when the server is full.
 -- Callers: RedisJobQueue.reserve
 -- include: checks
@@ -18,8 +18,17 @@ expect(delayed, 'zset')
 expect(inflight, 'zset')
 expect(reserved, 'zset')
 expect(epoch, 'string')
-local limit = whole(ARGV[1], 'limit', 0, 2 ^ 53)
-local ttl = whole(ARGV[2], 'ttl_ms', 1, 86400000)
+local ttl = whole(ARGV[1], 'ttl_ms', 1, 86400000)
+local runs = whole(ARGV[2], 'r', 1, 1000)
+local first = 3 + 2 * runs
+local ids, limits = {}, {}
+for run = 1, runs do
+  local limit = whole(ARGV[1 + 2 * run], 'limit', 0, 2 ^ 53)
+  for _ = 1, whole(ARGV[2 + 2 * run], 'n', 0, 1000) do
+    table.insert(ids, ARGV[first + #ids])
+    table.insert(limits, limit)
+  end
+end
 local now = now_ms()
 
 local pending = 0
@@ -30,10 +39,7 @@ if not is_of_this_run(redis.call('GET', epoch)) then
   return { 0, 0, now, pending }
 end
 
-local ids, known, places = {}, {}, {}
-for i = 3, math.min(#ARGV, 1002) do
-  table.insert(ids, ARGV[i])
-end
+local known, places = {}, {}
 if #ids > 0 then
   for _, key in ipairs({ ready, delayed, inflight, reserved }) do
     for i, score in ipairs(redis.call('ZMSCORE', key, unpack(ids))) do
@@ -44,9 +50,9 @@ if #ids > 0 then
   end
 end
 local granted, expiry = 0, digits(now + ttl)
-for _, id in ipairs(ids) do
+for i, id in ipairs(ids) do
   if not known[id] then
-    if pending >= limit then
+    if pending >= limits[i] then
       break
     end
     pending = pending + 1

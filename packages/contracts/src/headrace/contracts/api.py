@@ -215,3 +215,18 @@ class JobTypeList(View):
     """Every registered job type."""
 
     types: list[JobTypeView]
+
+
+class BatchItemResult(View):
+    """What became of one job of a batch: the job with 201 or 200, or the problem with its own status."""
+
+    index: int
+    status: int
+    job: JobView | None = None
+    problem: Problem | None = None
+
+
+class BatchResults(View):
+    """What became of each job of a batch, in the order sent."""
+
+    results: list[BatchItemResult]

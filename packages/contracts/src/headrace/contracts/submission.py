@@ -40,3 +40,20 @@ class JobSubmission(BaseModel):
         if self.delay_seconds and self.run_at is not None:
             raise ValueError("delay_seconds and run_at exclude each other")
         return self
+
+
+MAX_BATCH_JOBS = 1000
+
+
+class BatchItem(JobSubmission):
+    """One job of a batch: a submission with its own idempotency key."""
+
+    idempotency_key: IdempotencyKey | None = None
+
+
+class JobBatch(BaseModel):
+    """The body of `POST /v1/jobs/batch`. Each item stands for itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    jobs: list[BatchItem] = Field(max_length=MAX_BATCH_JOBS)

@@ -38,15 +38,17 @@ Commit = Callable[[str, Sequence[Draft]], Awaitable[Sequence[Outcome]]]
 
 
 @dataclass(eq=False)
-class _Item:
-    draft: Draft
-    future: asyncio.Future[Stored]
+class _Group:
+    """Drafts that came together and are committed together."""
+
+    drafts: Sequence[Draft]
+    future: asyncio.Future[Sequence[Outcome]]
     begun: bool = False
 
 
 @dataclass
 class _Pool:
-    waiting: deque[_Item] = field(default_factory=deque)
+    waiting: deque[_Group] = field(default_factory=deque)
     lanes: int = 0
     is_scheduled: bool = False
 
@@ -69,49 +71,60 @@ class Intake:
         Raises:
             ApiError: What became of it instead.
         """
+        (outcome,) = await self.submit_together([draft])
+        if isinstance(outcome, Stored):
+            return outcome
+        raise outcome
+
+    async def submit_together(self, drafts: Sequence[Draft]) -> Sequence[Outcome]:
+        """Store drafts of one pool, at most `MAX_BATCH`, in one commit. One outcome per draft, in order."""
         loop = asyncio.get_running_loop()
-        item = _Item(draft, loop.create_future())
-        pool = self._pools.setdefault(draft.pool, _Pool())
-        pool.waiting.append(item)
+        name = drafts[0].pool
+        group = _Group(drafts, loop.create_future())
+        pool = self._pools.setdefault(name, _Pool())
+        pool.waiting.append(group)
         if not pool.is_scheduled:
             pool.is_scheduled = True
             # Not at once: what else arrives in this turn of the loop joins the batch.
-            loop.call_soon(self._pump, draft.pool)
+            loop.call_soon(self._pump, name)
         try:
-            await asyncio.wait((item.future,), timeout=WAIT_SECONDS)
-            if not item.begun:
-                raise StoreUnavailableError("the stores are too slow to take this job now", retry_after_seconds=2)
-            return await asyncio.shield(item.future)
+            await asyncio.wait((group.future,), timeout=WAIT_SECONDS)
+            if not group.begun:
+                return [_too_slow() for _ in drafts]
+            return await asyncio.shield(group.future)
         finally:
-            if not item.begun:
-                pool.waiting.remove(item)
+            if not group.begun:
+                pool.waiting.remove(group)
 
     def _pump(self, name: str) -> None:
         pool = self._pools[name]
         pool.is_scheduled = False
         while pool.waiting and pool.lanes < LANES:
-            batch = [pool.waiting.popleft() for _ in range(min(MAX_BATCH, len(pool.waiting)))]
-            for item in batch:
-                item.begun = True
+            batch = [pool.waiting.popleft()]
+            room = MAX_BATCH - len(batch[0].drafts)
+            while pool.waiting and len(pool.waiting[0].drafts) <= room:
+                batch.append(pool.waiting.popleft())
+                room -= len(batch[-1].drafts)
+            for group in batch:
+                group.begun = True
             pool.lanes += 1
             self._tasks.start(self._run(name, batch))
 
-    async def _run(self, name: str, batch: list[_Item]) -> None:
+    async def _run(self, name: str, batch: list[_Group]) -> None:
+        drafts = [draft for group in batch for draft in group.drafts]
         try:
-            outcomes = await self._commit(name, [item.draft for item in batch])
+            outcomes = await self._commit(name, drafts)
         except Exception:
-            log.exception("intake.batch_failed", pool=name, count=len(batch))
-            outcomes = [ApiError("something failed while the job was stored", job_id=i.draft.id) for i in batch]
+            log.exception("intake.batch_failed", pool=name, count=len(drafts))
+            outcomes = [ApiError("something failed while the job was stored", job_id=draft.id) for draft in drafts]
         finally:
             self._pools[name].lanes -= 1
             self._pump(name)
-        for item, outcome in zip(batch, outcomes, strict=True):
-            _resolve(item.future, outcome)
+        at = 0
+        for group in batch:
+            group.future.set_result(outcomes[at : at + len(group.drafts)])
+            at += len(group.drafts)
 
 
-def _resolve(future: asyncio.Future[Stored], outcome: Outcome) -> None:
-    if isinstance(outcome, Stored):
-        future.set_result(outcome)
-    else:
-        future.set_exception(outcome)
-        future.exception()  # the caller may be gone
+def _too_slow() -> StoreUnavailableError:
+    return StoreUnavailableError("the stores are too slow to take this job now", retry_after_seconds=2)

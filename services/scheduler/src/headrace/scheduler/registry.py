@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Set
 
 import structlog
 
@@ -54,8 +55,18 @@ class Registry:
             await self._look_again()
         found = self._known.get(name)
         if found is None:
-            raise UnknownJobTypeError("no worker has registered this job type; GET /v1/job-types lists those known")
+            raise unknown_type()
         return found
+
+    async def find_all(self, names: Set[str]) -> Mapping[str, JobType]:
+        """Those of `names` that are registered; one look at the store for all that are missed.
+
+        Raises:
+            StoreUnavailableError: Some are not in the copy, and MongoDB does not answer.
+        """
+        if not names <= self._known.keys():
+            await self._look_again()
+        return {name: self._known[name] for name in names if name in self._known}
 
     def check(self, job_type: JobType, payload: str) -> None:
         """Check a payload, which is JSON text, against the schema of its type.
@@ -90,3 +101,8 @@ class Registry:
         except ValueError as error:
             log.warning("registry.schema_not_usable", job_type=job_type.type, error=type(error).__name__)
             return None
+
+
+def unknown_type() -> UnknownJobTypeError:
+    """The refusal for a job type that no worker has registered."""
+    return UnknownJobTypeError("no worker has registered this job type; GET /v1/job-types lists those known")

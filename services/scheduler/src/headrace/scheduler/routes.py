@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.contracts.api import HistoryView, JobList, JobTypeList, JobView, PageList
+from headrace.contracts.api import BatchResults, HistoryView, JobList, JobTypeList, JobView, PageList
 from headrace.contracts.errors import (
     AlreadyTerminalError,
     DuplicateJobError,
@@ -17,9 +17,10 @@ from headrace.contracts.errors import (
     UnauthorizedError,
     UnknownJobTypeError,
 )
-from headrace.contracts.submission import JobSubmission
+from headrace.contracts.submission import JobBatch, JobSubmission
 from headrace.runtime.web.auth import Scope
 from headrace.runtime.web.routes import Route
+from headrace.scheduler.handle_batch import submit_batch
 from headrace.scheduler.handle_cancel import cancel_job
 from headrace.scheduler.handle_reads import get_history, get_job, get_pages, list_job_types, list_jobs
 from headrace.scheduler.handle_submit import submit_job
@@ -46,6 +47,17 @@ ROUTES = (
             StoreUnavailableError,
             OutcomeUnknownError,
         ),
+        tags=("jobs",),
+    ),
+    Route(
+        "POST",
+        "/v1/jobs/batch",
+        submit_batch,
+        scope=Scope.SUBMIT,
+        summary="Submit up to a thousand jobs",
+        description="Each job stands for itself: it has a status of its own, and its job or its problem.",
+        body=JobBatch,
+        responses={200: BatchResults},
         tags=("jobs",),
     ),
     Route(

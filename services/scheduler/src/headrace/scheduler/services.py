@@ -21,9 +21,11 @@ from headrace.runtime.store.job_types import JobTypes
 from headrace.runtime.store.reads import Reads
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.scheduler.announce import Announcer
+from headrace.scheduler.batch import BatchSubmitter
 from headrace.scheduler.clock import StoreClock
 from headrace.scheduler.commit import Committer
 from headrace.scheduler.intake import Intake
+from headrace.scheduler.keys import KeysInFlight
 from headrace.scheduler.links import MongoLink, RedisLink
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.scheduler.registry import Registry
@@ -60,6 +62,7 @@ class Services:
     crawls: CrawlResults
     registry: Registry
     submitter: Submitter
+    batches: BatchSubmitter
     announcer: Announcer
     tasks: Tasks
     metrics: SchedulerMetrics
@@ -114,13 +117,24 @@ def make_services(config: JobConfig, stores: Stores, registry: CollectorRegistry
     )
     types = JobTypes(stores.database)
     job_types = Registry(types, stores.mongo)
+    intake, keys = Intake(committer.commit, tasks), KeysInFlight()
     submitter = Submitter(
         config=config,
         registry=job_types,
-        intake=Intake(committer.commit, tasks),
+        intake=intake,
         states=states,
         mongo=stores.mongo,
+        keys=keys,
         tasks=tasks,
+        metrics=metrics,
+    )
+    batches = BatchSubmitter(
+        config=config,
+        registry=job_types,
+        intake=intake,
+        states=states,
+        mongo=stores.mongo,
+        keys=keys,
         metrics=metrics,
     )
     return Services(
@@ -133,6 +147,7 @@ def make_services(config: JobConfig, stores: Stores, registry: CollectorRegistry
         crawls=CrawlResults(stores.database.handle),
         registry=job_types,
         submitter=submitter,
+        batches=batches,
         announcer=announcer,
         tasks=tasks,
         metrics=metrics,

@@ -28,6 +28,7 @@ class Submitter:
         intake: Intake,
         states: JobStateManager,
         mongo: MongoLink,
+        keys: KeysInFlight,
         tasks: Tasks,
         metrics: SchedulerMetrics,
     ) -> None:
@@ -38,7 +39,7 @@ class Submitter:
         self._mongo = mongo
         self._tasks = tasks
         self._metrics = metrics
-        self._keys = KeysInFlight()
+        self._keys = keys
 
     async def submit(self, body: JobBody, *, token: Token, key: str | None) -> Stored:
         """Store the job that the body describes, or find the one that was stored with the same key.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from uuid_utils import compat
+import uuid_utils
 
 
 def new_job_id() -> str:
@@ -13,7 +13,7 @@ def new_job_id() -> str:
     Ids of one process rise strictly, also within a millisecond. Between processes the order is only as good as their
     clocks, so nothing may depend on it but the reading order of lists.
     """
-    return str(compat.uuid7())
+    return str(uuid_utils.uuid7())
 
 
 def new_incarnation() -> str:

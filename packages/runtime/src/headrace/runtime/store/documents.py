@@ -8,57 +8,87 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from headrace.contracts.job import Job
+from headrace.contracts.job import Job, LogEntry
 
 STORE_ONLY = ("score", "expire_at")
 """Fields of the document alone. `score` repeats `Job.ready_score` so that one index serves the claim order; `expire_at`
 is set by terminal updates only, so the TTL index can touch nothing else."""
 
 # Absent instead of null: the partial indexes test for existence, and absent fields cost nothing.
-_OMIT_WHEN_NONE = frozenset(
-    {
-        "owner",
-        "claim_token",
-        "boosted_at",
-        "expires_at",
-        "claimed_at",
-        "started_at",
-        "finished_at",
-        "progress",
-        "checkpoint",
-        "checkpoint_at",
-        "checkpoint_attempt",
-        "result",
-        "error",
-        "cancel_requested_at",
-        "idempotency",
-        "unique_key",
-        "tenant",
-        "submitted_by",
-        "traceparent",
-        "replay_of",
-        "replayed_by",
-        "discarded_at",
-    }
+_OMIT_WHEN_NONE = (
+    "owner",
+    "claim_token",
+    "boosted_at",
+    "expires_at",
+    "claimed_at",
+    "started_at",
+    "finished_at",
+    "checkpoint",
+    "checkpoint_at",
+    "checkpoint_attempt",
+    "result",
+    "cancel_requested_at",
+    "unique_key",
+    "tenant",
+    "submitted_by",
+    "traceparent",
+    "replay_of",
+    "replayed_by",
+    "discarded_at",
 )
+_VALUES_OMITTED_WHEN_NONE = ("progress", "error", "idempotency")
 
 
 def to_document(job: Job) -> dict[str, Any]:
-    """The document that stores the job."""
-    document: dict[str, Any] = {"_id": job.id}
-    for name, value in job.model_dump(by_alias=True, exclude={"id"}).items():
-        if value is None and name in _OMIT_WHEN_NONE:
-            continue
-        document[name] = value
-    document["state"] = job.state.value
-    document["log"] = [
-        {**entry.model_dump(by_alias=True), "from": entry.from_ and entry.from_.value, "to": entry.to.value,
-         "reason": entry.reason.value}
-        for entry in job.log
-    ]  # fmt: skip
-    document["errors"] = [error.model_dump() for error in job.errors]
-    document["score"] = job.ready_score
+    """The document that stores the job.
+
+    Spelled out field by field, which takes a quarter of the time of a dump of the model; a test compares the two.
+    """
+    document: dict[str, Any] = {
+        "_id": job.id,
+        "type": job.type,
+        "pool": job.pool,
+        "priority": job.priority,
+        "state": job.state.value,
+        "attempt": job.attempt,
+        "failures": job.failures,
+        "crashes": job.crashes,
+        "max_retries": job.max_retries,
+        "timeout_seconds": job.timeout_seconds,
+        "payload": job.payload,
+        "contract_version": job.contract_version,
+        "run_at": job.run_at,
+        "created_at": job.created_at,
+        "updated_at": job.updated_at,
+        "errors": [error.model_dump() for error in job.errors],
+        "tags": job.tags,
+        "indexed": job.indexed,
+        "log": [_entry_document(entry) for entry in job.log],
+        "log_dropped": job.log_dropped,
+        "score": job.ready_score,
+    }
+    for name in _OMIT_WHEN_NONE:
+        value = getattr(job, name)
+        if value is not None:
+            document[name] = value
+    for name in _VALUES_OMITTED_WHEN_NONE:
+        value = getattr(job, name)
+        if value is not None:
+            document[name] = value.model_dump()
     return document
+
+
+def _entry_document(entry: LogEntry) -> dict[str, Any]:
+    return {
+        "seq": entry.seq,
+        "from": None if entry.from_ is None else entry.from_.value,
+        "to": entry.to.value,
+        "attempt": entry.attempt,
+        "owner": entry.owner,
+        "by": entry.by,
+        "at": entry.at,
+        "reason": entry.reason.value,
+    }
 
 
 def to_job(document: dict[str, Any]) -> Job:

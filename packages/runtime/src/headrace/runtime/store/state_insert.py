@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +21,8 @@ from headrace.runtime.store.values import Inserted, InsertVerdict
 INSERT_SECONDS = 10.0
 LOOK_UP_SECONDS = 2.0
 KEY_WAIT_SECONDS = 1.0
+SORTED_TOGETHER = 16
+"""How many refused documents of an insert are looked into at once; below the number of connections."""
 _DUPLICATE = 11000
 
 log = structlog.get_logger(__name__)
@@ -45,30 +47,34 @@ class Inserting(StateBase):
             with writing("insert", seconds=INSERT_SECONDS):
                 await self._jobs.insert_many([to_document(job) for job in jobs], ordered=False)
         except BulkWriteError as error:
-            for failure in (error.details or {}).get("writeErrors", ()):
-                index = int(failure["index"])
-                answers[index] = await self._sort_failure(jobs[index], failure)
+            deadline = asyncio.get_running_loop().time() + KEY_WAIT_SECONDS
+            failures = (error.details or {}).get("writeErrors", ())
+            for first in range(0, len(failures), SORTED_TOGETHER):
+                part = failures[first : first + SORTED_TOGETHER]
+                indexes = [int(failure["index"]) for failure in part]
+                sorting = [self._sort_failure(jobs[int(item["index"])], item, deadline) for item in part]
+                for index, answer in zip(indexes, await asyncio.gather(*sorting), strict=True):
+                    answers[index] = answer
         except OutcomeUnknownError:
             return await self._look_up_inserted(jobs)
         return answers
 
-    async def _sort_failure(self, job: Job, failure: dict[str, Any]) -> Inserted:
+    async def _sort_failure(self, job: Job, failure: dict[str, Any], deadline: float) -> Inserted:
         if failure.get("code") != _DUPLICATE:
             log.warning("insert.refused", job_id=job.id, code=failure.get("code"))
             return Inserted(InsertVerdict.UNKNOWN)
         try:
-            return await self._sort_duplicate(job, failure)
+            return await self._sort_duplicate(job, failure, deadline)
         except StoreUnavailableError:  # of this job nothing more can be said; the others have their answers
             return Inserted(InsertVerdict.UNKNOWN)
 
-    async def _sort_duplicate(self, job: Job, failure: dict[str, Any]) -> Inserted:
+    async def _sort_duplicate(self, job: Job, failure: dict[str, Any], deadline: float) -> Inserted:
         pattern = failure.get("keyPattern", {})
         if "_id" in pattern:
             return Inserted(InsertVerdict.CREATED)  # the driver's own repeat of a write that had arrived
         if "unique_key" in pattern:
             return await self._sort_unique(job)
         assert job.idempotency is not None, "the only other unique index"
-        deadline = asyncio.get_running_loop().time() + KEY_WAIT_SECONDS
         while True:  # the winner may not have reached a majority yet, and may still be rolled back
             winner = await self.find_by_key(job.idempotency.scope, job.idempotency.key)
             if winner is not None:
@@ -111,6 +117,14 @@ class Inserting(StateBase):
         with reading("idempotency key", seconds=LOOK_UP_SECONDS):
             document = await self._jobs.find_one({"idempotency.scope": scope, "idempotency.key": key})
         return to_job(document) if document else None
+
+    async def find_by_keys(self, scope: str, keys: Collection[str]) -> dict[str, Job]:
+        """The jobs that hold these idempotency keys of one scope, by key, read from a majority."""
+        if not keys:
+            return {}
+        with reading("idempotency keys", seconds=LOOK_UP_SECONDS):
+            cursor = self._jobs.find({"idempotency.scope": scope, "idempotency.key": {"$in": list(keys)}})
+            return {document["idempotency"]["key"]: to_job(document) async for document in cursor}
 
     async def mark_unindexed(self, job_ids: Sequence[str]) -> None:
         """Note that these stored jobs have not reached Redis; best effort, reconcile finds them anyway."""

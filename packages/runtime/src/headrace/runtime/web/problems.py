@@ -37,8 +37,8 @@ _TELLING_CODES = frozenset({"union_tag_invalid", "assertion_error"})
 """Rules of pydantic whose messages would repeat what was sent."""
 
 
-def problem_response(error: ApiError) -> web.Response:
-    """The answer for an error."""
+def problem_body(error: ApiError) -> dict[str, Any]:
+    """The problem document of an error, as JSON values."""
     body: dict[str, Any] = {
         "type": f"/problems/{error.code}",
         "title": error.title,
@@ -52,7 +52,12 @@ def problem_response(error: ApiError) -> web.Response:
         ]
     if error.job_id is not None:
         body["id"] = error.job_id
-    response = web.Response(body=json.dumps(body).encode(), status=error.status, content_type=MEDIA_TYPE)
+    return body
+
+
+def problem_response(error: ApiError) -> web.Response:
+    """The answer for an error."""
+    response = web.Response(body=json.dumps(problem_body(error)).encode(), status=error.status, content_type=MEDIA_TYPE)
     if error.retry_after_seconds is not None or error.status in {429, 503}:
         response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_seconds or 1)))
     if isinstance(error, UnauthorizedError):

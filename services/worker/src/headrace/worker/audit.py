@@ -15,6 +15,7 @@ from headrace.contracts.states import JobState, Reason
 from headrace.runtime.queue.base import Entry, JobQueue
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import OwnJob, Settlement, SettleVerdict
+from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.feed import Feed
 from headrace.worker.held import Held, HeldJobs, Phase, Stop
 from headrace.worker.settler import Settler
@@ -46,6 +47,7 @@ class Audit:
         held: HeldJobs,
         feed: Feed,
         settler: Settler,
+        announcer: ChildAnnouncer | None = None,
     ) -> None:
         self._pool = pool
         self._incarnation = incarnation
@@ -54,6 +56,7 @@ class Audit:
         self._held = held
         self._feed = feed
         self._settler = settler
+        self._announcer = announcer
         self._unknown: set[tuple[str, int]] = set()
         self._unlisted: set[tuple[str, int]] = set()
 
@@ -98,6 +101,8 @@ class Audit:
             for own, answer in zip(unknown, answers, strict=True)
             if answer.verdict is SettleVerdict.CANCELLED
         ]
+        if self._announcer is not None:
+            await self._announcer.stand([*(entry.id for entry in entries), *over])
         try:
             if entries:
                 await self._queue.requeue(self._pool, entries)

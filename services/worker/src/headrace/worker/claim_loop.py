@@ -21,6 +21,7 @@ from headrace.runtime.process.failpoints import afp
 from headrace.runtime.process.ids import new_token
 from headrace.runtime.queue.base import Claim, JobQueue
 from headrace.runtime.store.state_manager import JobStateManager
+from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.board import Board
 from headrace.worker.budget import RunTimes, claim_budget, stale_after_seconds
 from headrace.worker.feed import Feed
@@ -64,6 +65,7 @@ class ClaimLoop:
         run_times: RunTimes,
         settler: Settler,
         board: Board,
+        announcer: ChildAnnouncer | None = None,
     ) -> None:
         self._pool = pool
         self._incarnation = incarnation
@@ -76,6 +78,7 @@ class ClaimLoop:
         self._run_times = run_times
         self._settler = settler
         self._board = board
+        self._announcer = announcer
         self._stopping = False
         self._poked = asyncio.Event()
         self._judging: set[asyncio.Task[None]] = set()
@@ -202,6 +205,8 @@ class ClaimLoop:
             expired = [place.job_id for place in places if place.state is JobState.QUEUED and place.expired]
             if expired:
                 await self._state.expire(expired)
+                if self._announcer is not None:
+                    await self._announcer.stand(expired)
                 places = await self._state.places(ids)
             verdicts = [judge(place, types=self._pool.types, now_ms=now_ms) for place in places]
             await self._queue.putback(self._pool.name, token=token, verdicts=verdicts)

@@ -117,11 +117,15 @@ class RunningContext:
         )
         self._checkpoint = json.loads(text)
 
-    async def flush_progress(self) -> None:
-        """Save the last progress if it changed. Called about once a second, never by the job itself."""
+    async def flush_progress(self) -> tuple[float, str] | None:
+        """Save the last progress if it changed. Called about once a second, never by the job itself.
+
+        Returns:
+            What was saved now.
+        """
         unsaved, self._unsaved = self._unsaved, None
         if unsaved is None:
-            return
+            return None
         try:
             await self._state.save_progress(
                 self.job_id,
@@ -137,6 +141,9 @@ class RunningContext:
             self._held.ask_to_stop(Stop.CANCEL)
         except StoreUnavailableError:
             self._unsaved = self.progress  # the newest; it goes with the next pass
+        else:
+            return unsaved
+        return None
 
     def check(self) -> None:
         """Raise if this attempt should stop.

@@ -22,12 +22,16 @@ from headrace.contracts.heartbeat import ExitRecord
 from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.process.every import every
 from headrace.runtime.queue.client import redis_client
+from headrace.runtime.queue.event_sender import EventSender
 from headrace.runtime.queue.hints import Hints
+from headrace.runtime.queue.history import EventLog
 from headrace.runtime.queue.redis_queue import RedisJobQueue
 from headrace.runtime.store.crawl_results import CrawlResults
 from headrace.runtime.store.database import Database
+from headrace.runtime.store.event_reads import EventReads
 from headrace.runtime.store.incarnations import Incarnations
 from headrace.runtime.store.state_manager import JobStateManager
+from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.audit import AUDIT_SECONDS, Audit
 from headrace.worker.board import Board
 from headrace.worker.broker import JobBroker
@@ -92,6 +96,9 @@ class JobWorker:
             retention_days=self._config.retention_days,
             dead_retention_days=self._config.dead_retention_days,
         )
+        queue = self._make_queue()
+        self._sender = EventSender(EventLog(self._redis, self._config.namespace), loop)
+        self._announcer = ChildAnnouncer(self._sender, self._spec.pool, EventReads(database))
         self._runner = Runner(
             executors=self._executors,
             config=self._config,
@@ -100,15 +107,17 @@ class JobWorker:
             board=self._board,
             thread=self._thread,
             scratch_root=self._scratch_root,
+            announcer=self._announcer,
         )
         self._settler = Settler(
             pool=self._spec.pool,
             incarnation=self._spec.incarnation,
             state=self._state,
-            queue=self._make_queue(),
+            queue=queue,
             held=self._held,
             board=self._board,
             loop=loop,
+            announcer=self._announcer,
         )
         self._broker = JobBroker(feed=self._feed, run=self._runner.run, done=self._settler.submit, thread=self._thread)
         self._worker = dramatiq.Worker(self._broker, worker_threads=self._spec.slots, worker_timeout=1000)
@@ -140,6 +149,7 @@ class JobWorker:
             run_times=self._runner.run_times,
             settler=self._settler,
             board=self._board,
+            announcer=self._announcer,
         )
         self._audit = Audit(
             pool=spec.pool,
@@ -149,10 +159,12 @@ class JobWorker:
             held=self._held,
             feed=self._feed,
             settler=self._settler,
+            announcer=self._announcer,
         )
         self._stop = asyncio.Event()
         self._claiming = asyncio.create_task(self._claims.run())
         self._settling = asyncio.create_task(self._settler.run())
+        self._sending = asyncio.create_task(self._sender.run())
         hints = Hints(self._listening, self._config.namespace)
         duties = (
             self._duty(BEAT_SECONDS, self._beat, "beat"),
@@ -231,6 +243,8 @@ class JobWorker:
         except (TimeoutError, StoreUnavailableError) as error:
             log.warning("child.drain_incomplete", error=type(error).__name__)
         self._stop.set()
+        self._sender.close()
+        await self._sending
         for task in self._tasks:
             task.cancel()
         # Bounded: the Redis client may swallow a cancellation, and then a loop goes on until its connection is closed.

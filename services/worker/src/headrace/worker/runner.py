@@ -23,6 +23,7 @@ from headrace.runtime.process.failpoints import fp
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import Settlement
 from headrace.worker import outcome
+from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.board import Board
 from headrace.worker.budget import RunTimes
 from headrace.worker.context import RunningContext
@@ -52,6 +53,7 @@ class Runner:
         board: Board,
         thread: EventLoopThread,
         scratch_root: Path,
+        announcer: ChildAnnouncer | None = None,
     ) -> None:
         self._executors = executors
         self._config = config
@@ -60,6 +62,7 @@ class Runner:
         self._board = board
         self._thread = thread
         self._scratch_root = scratch_root
+        self._announcer = announcer
         self._slot_numbers = itertools.count()
         self._local = threading.local()
         self._contexts: dict[Held, tuple[RunningContext, int | None]] = {}
@@ -120,6 +123,8 @@ class Runner:
         if not held.begin(interrupt):
             return _stopped(held)
         self._contexts[held] = (context, None)
+        if self._announcer is not None:
+            self._announcer.started(held)
         try:
             async with asyncio.timeout(held.job.timeout_seconds) as limit:
                 result = await executor.execute(context, payload)  # type: ignore[misc]  # checked: it is a coroutine
@@ -142,6 +147,8 @@ class Runner:
         if not held.begin(lambda _: None):
             return _stopped(held)
         self._contexts[held] = (context, threading.get_ident())
+        if self._announcer is not None:
+            self._announcer.started(held)
         try:
             result = executor.execute(context, payload)
         except AskedToStop:
@@ -172,9 +179,14 @@ class Runner:
 
     async def flush_progress(self) -> None:
         """Save the progress of every running job that changed. A duty, about once a second."""
-        contexts = [context for context, _ in list(self._contexts.values())]
-        if contexts:
-            await asyncio.gather(*(context.flush_progress() for context in contexts))
+        running = [(held, context) for held, (context, _) in list(self._contexts.items())]
+        if running:
+            await asyncio.gather(*(self._flush(held, context) for held, context in running))
+
+    async def _flush(self, held: Held, context: RunningContext) -> None:
+        saved = await context.flush_progress()
+        if saved is not None and self._announcer is not None:
+            self._announcer.progressed(held, saved)
 
     async def enforce_limits(self) -> None:
         """Raise in the threads of plain jobs that ran too long or did not stop when asked. A duty."""

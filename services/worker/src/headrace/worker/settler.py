@@ -19,6 +19,7 @@ from headrace.runtime.queue.base import Entry, JobQueue
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import Settled, SettleVerdict
 from headrace.worker import outcome
+from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.board import Board
 from headrace.worker.held import Held, HeldJobs, Phase, Stop
 
@@ -42,6 +43,7 @@ class Settler:
         held: HeldJobs,
         board: Board,
         loop: asyncio.AbstractEventLoop,
+        announcer: ChildAnnouncer | None = None,
     ) -> None:
         self._pool = pool
         self._incarnation = incarnation
@@ -50,6 +52,7 @@ class Settler:
         self._held = held
         self._board = board
         self._loop = loop
+        self._announcer = announcer
         self._pending: deque[Held] = deque()
         self._under_way = 0
         self._lock = threading.Lock()
@@ -118,6 +121,8 @@ class Settler:
             await afp("worker.before_settle")
             answers = await self._write(ours)
             await afp("worker.after_settle")
+            if self._announcer is not None:
+                self._announcer.settled(zip(ours, answers, strict=True))
             await self._index(ours, answers)
             self._count(answers)
         self._board.count(fenced=len(batch) - len(ours))

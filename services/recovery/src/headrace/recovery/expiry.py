@@ -7,6 +7,7 @@ from collections import defaultdict
 import structlog
 
 from headrace.contracts.errors import StoreUnavailableError
+from headrace.recovery.announce import announce_ended
 from headrace.recovery.counts import Counts
 from headrace.recovery.parts import Parts
 
@@ -34,6 +35,7 @@ class ExpiryDuty:
         expired = await self._parts.jobs.expire([job_id for _, job_id in found])
         await self._forget(found)
         if expired:
+            await announce_ended(self._parts, [job_id for _, job_id in found])
             log.info("recovery.jobs_expired", count=expired)
         return +Counts({"expired": expired})
 

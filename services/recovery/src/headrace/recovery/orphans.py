@@ -11,6 +11,7 @@ import structlog
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.contracts.heartbeat import Incarnation
 from headrace.contracts.states import JobState
+from headrace.recovery.announce import announce_moved
 from headrace.recovery.counts import Counts
 from headrace.recovery.parts import NAME, Parts
 from headrace.runtime.process.failpoints import afp
@@ -61,6 +62,7 @@ class OrphanDuty:
         moved = [result for result in results if isinstance(result, _Moved)]
         await afp("between_hand_back_and_push")
         await self._push(moved)
+        await announce_moved(self._parts, [(item.orphan, item.to) for item in moved])
         for result in results:
             if isinstance(result, BaseException):
                 raise result

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.contracts.config import JobConfig
-from headrace.runtime.queue import RedisJobQueue, redis_client
+from headrace.runtime.queue import EventLog, RedisJobQueue, redis_client
 from headrace.runtime.store.database import Database
+from headrace.runtime.store.event_reads import EventReads
 from headrace.runtime.store.incarnations import Incarnations
 from headrace.runtime.store.job_types import JobTypes
 from headrace.runtime.store.reads import Reads
@@ -28,6 +29,8 @@ class Parts:
     incarnations: Incarnations
     job_types: JobTypes
     queue: RedisJobQueue
+    events: EventLog
+    event_reads: EventReads
 
     async def close(self) -> None:
         """Close every connection."""
@@ -54,4 +57,6 @@ def open_parts(config: JobConfig) -> Parts:
         incarnations=Incarnations(database),
         job_types=JobTypes(database),
         queue=RedisJobQueue(redis, namespace=config.namespace),
+        events=EventLog(redis, config.namespace),
+        event_reads=EventReads(database),
     )

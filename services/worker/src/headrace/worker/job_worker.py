@@ -13,7 +13,6 @@ from typing import Any
 import dramatiq
 import structlog
 from dramatiq.asyncio import EventLoopThread
-from headrace.runtime.store.persistent_queue import PersistentJobQueue
 
 from headrace.contracts.config import JobConfig
 from headrace.contracts.errors import StoreUnavailableError
@@ -30,6 +29,7 @@ from headrace.runtime.store.crawl_results import CrawlResults
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.event_reads import EventReads
 from headrace.runtime.store.incarnations import Incarnations
+from headrace.runtime.store.persistent_queue import PersistentJobQueue
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.audit import AUDIT_SECONDS, Audit

@@ -17,12 +17,14 @@ import structlog
 
 from headrace.contracts.config import JobConfig
 from headrace.contracts.errors import StoreUnavailableError
+from headrace.contracts.events import EVENT_OF_TERMINAL, EventName, JobEvent
 from headrace.contracts.heartbeat import Heartbeat
 from headrace.runtime.process.every import every
 from headrace.runtime.process.ids import new_token
 from headrace.runtime.queue.base import Entry
 from headrace.runtime.queue.client import redis_client
 from headrace.runtime.queue.hints import Hints
+from headrace.runtime.queue.history import EventLog
 from headrace.runtime.queue.redis_queue import RedisJobQueue
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.incarnations import Incarnations
@@ -58,6 +60,7 @@ class JobWorkerService:
         self.redis = redis_client(config.redis_url, kind="command", name="headrace-worker-supervisor")
         self.queue = RedisJobQueue(self.redis, namespace=config.namespace)
         self._hints = Hints(self.redis, config.namespace)
+        self._events = EventLog(self.redis, config.namespace)
         self._incarnations = Incarnations(self.database)
         self._state = JobStateManager(
             self.database, retention_days=config.retention_days, dead_retention_days=config.dead_retention_days
@@ -202,7 +205,22 @@ class JobWorkerService:
             (answer,) = await self._state.settle([settlement], by=self.name, owner=child.incarnation)
             if answer.verdict is SettleVerdict.FENCED or answer.state is None:
                 return
-            if answer.state.is_terminal:
+            over = answer.state.is_terminal
+            await self._events.publish(
+                [
+                    JobEvent(
+                        event=EVENT_OF_TERMINAL[answer.state] if over else EventName.RETRYING,
+                        id=stored.id,
+                        type=stored.type,
+                        pool=stored.pool,
+                        state=answer.state,
+                        attempt=stored.attempt,
+                        at=datetime.now(UTC),
+                        tenant=stored.tenant,
+                    )
+                ]
+            )
+            if over:
                 await self.queue.settle(stored.pool, [stored.id])
             else:
                 entry = Entry(stored.id, answer.score, due_ms=answer.run_at_ms, token=stored.claim_token or "")

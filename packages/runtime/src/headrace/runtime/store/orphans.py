@@ -24,6 +24,8 @@ class Orphan:
     checkpoint_attempt: int | None
     score: int
     run_at_ms: int
+    type: str = ""
+    tenant: str | None = None
 
 
 @dataclass(frozen=True)

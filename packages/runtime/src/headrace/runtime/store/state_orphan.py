@@ -22,6 +22,8 @@ _FIELDS = {
     "checkpoint_attempt": 1,
     "score": 1,
     "run_at": 1,
+    "type": 1,
+    "tenant": 1,
 }
 
 
@@ -103,4 +105,6 @@ def _to_orphan(document: dict[str, Any]) -> Orphan:
         checkpoint_attempt=document.get("checkpoint_attempt"),
         score=document["score"],
         run_at_ms=to_milliseconds(document["run_at"]),
+        type=document["type"],
+        tenant=document.get("tenant"),
     )

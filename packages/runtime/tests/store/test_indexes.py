@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from headrace.contracts.heartbeat import ExitRecord
-from headrace.contracts.job import Idempotency
+from headrace.contracts.job import Idempotency, JobError
 from headrace.contracts.states import JobState, Reason
+from headrace.runtime.store.audit import AuditLog
 from headrace.runtime.store.database import JOB_INDEXES, WORKER_INDEXES
+from headrace.runtime.store.dead_reads import DeadFilter, DeadReads
 from headrace.runtime.store.documents import to_document
 from headrace.runtime.store.job_types import JobType, JobTypes
 from headrace.runtime.store.leases import LeaderLease
+from headrace.runtime.store.pools import Pools
 from headrace.runtime.store.reads import JobQuery
 from headrace.runtime.store.values import Settlement
 from headrace.testing.builders import make_job
@@ -28,6 +31,7 @@ async def drain(walk: Any) -> None:
         pass
 
 
+DEAD = {"dead_letters"}
 HOT: dict[str, tuple[Call, set[str]]] = {
     "claim": (lambda kit: kit.manager.claim(["a", "b"], token="t", owner="w", types=["noop"]), {"_id_", "held_by"}),
     "claimed": (lambda kit: kit.manager.claimed(token="t", owner="w"), {"held_by"}),
@@ -43,6 +47,18 @@ HOT: dict[str, tuple[Call, set[str]]] = {
     "list": (lambda kit: kit.reads.jobs(JobQuery()), {"_id_"}),
     "list by state": (lambda kit: kit.reads.jobs(JobQuery(states=[JobState.FAILED])), {"by_state"}),
     "list by type": (lambda kit: kit.reads.jobs(JobQuery(type="other")), {"by_type"}),
+    "dead letters": (lambda kit: DeadReads(kit.database).newest(DeadFilter(), before_id=None, limit=9), DEAD),
+    "dead letters of a kind": (
+        lambda kit: DeadReads(kit.database).newest(DeadFilter(fingerprint="f1"), before_id="z", limit=9),
+        {"dead_by_fingerprint"},
+    ),
+    "dead letters to replay": (
+        lambda kit: DeadReads(kit.database).oldest(DeadFilter(unreplayed=True), after_id="", limit=9),
+        DEAD,
+    ),
+    "discard": (lambda kit: kit.manager.discard(["a", "b"]), {"_id_"}),
+    "replayed": (lambda kit: kit.manager.mark_replayed({"a": "b"}), {"_id_"}),
+    "keys": (lambda kit: kit.manager.find_by_keys("s", ["k7", "k14"]), {"idempotency"}),
     "bound": (lambda kit: kit.reads.count_pending("default", cap=50), {"pending_in_claim_order"}),
     "rebuild": (lambda kit: kit.reads.pending_places("default", limit=50), {"pending_in_claim_order"}),
     "next page of the rebuild": (
@@ -88,6 +104,8 @@ def filled(kit: Any, now: datetime) -> Any:
                 idempotency=Idempotency(scope="s", key=f"k{number}", digest="d") if number % 7 == 0 else None,
                 expires_at=now - timedelta(minutes=1) if number % 35 == 0 else None,
                 claimed_at=now,
+                error=JobError(type="E", message="m", fingerprint=f"f{number % 9}", at=now),
+                discarded_at=now if number % 3 else None,
                 **running,
             )
         )
@@ -140,6 +158,12 @@ EVERYTHING: list[Call] = [
     lambda kit: LeaderLease(kit.database, name="n", holder="h", seconds=5).acquire(),
     lambda kit: JobTypes(kit.database).register([]),
     lambda kit: JobTypes(kit.database).all(),
+    lambda kit: DeadReads(kit.database).groups(DeadFilter()),
+    lambda kit: DeadReads(kit.database).count(DeadFilter()),
+    lambda kit: Pools(kit.database).pause("p", "why", "me"),
+    lambda kit: Pools(kit.database).all(),
+    lambda kit: AuditLog(kit.database).write(who="me", tenant=None, action="pause"),
+    lambda kit: AuditLog(kit.database).page(None, 9),
 ]
 
 

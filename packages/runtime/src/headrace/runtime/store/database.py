@@ -11,6 +11,7 @@ from headrace.runtime.store import mongo_driver
 from headrace.runtime.store.faults import reading, writing
 
 PENDING = {"state": {"$in": ["queued", "processing"]}}
+FAILED = {"state": "failed"}
 
 JOB_INDEXES = (
     # Claims straight from MongoDB, rebuilds, counts per pool and state: (pool, state) in claim order. It holds pending
@@ -27,6 +28,14 @@ JOB_INDEXES = (
     # Lists, newest first (ids are ordered by time), by state and by type.
     IndexModel([("state", ASCENDING), ("_id", DESCENDING)], name="by_state"),
     IndexModel([("type", ASCENDING), ("_id", DESCENDING)], name="by_type"),
+    # Dead letters, newest first, and by the kind of their error. Two, so that a page is read without a sort either way;
+    # both hold failed jobs only, so other transitions pay next to nothing. Discarded ones are passed over by the index.
+    IndexModel([("discarded_at", ASCENDING), ("_id", DESCENDING)], name="dead_letters", partialFilterExpression=FAILED),
+    IndexModel(
+        [("discarded_at", ASCENDING), ("error.fingerprint", ASCENDING), ("_id", DESCENDING)],
+        name="dead_by_fingerprint",
+        partialFilterExpression=FAILED,
+    ),
     # One job per idempotency key in its scope, as long as the document lives.
     IndexModel(
         [("idempotency.scope", ASCENDING), ("idempotency.key", ASCENDING)],
@@ -40,6 +49,13 @@ JOB_INDEXES = (
         name="unique_key",
         unique=True,
         partialFilterExpression={**PENDING, "unique_key": {"$exists": True}},
+    ),
+    # A tenant's share of a pool's bound. Jobs without a tenant are not in it, and no transition but the last moves a
+    # job in it: the key is the same in both states.
+    IndexModel(
+        [("tenant", ASCENDING), ("pool", ASCENDING)],
+        name="pending_of_tenant",
+        partialFilterExpression={**PENDING, "tenant": {"$exists": True}},
     ),
     # Jobs that must start by a time.
     IndexModel(

@@ -154,12 +154,17 @@ class PersistentJobQueue:
                 self._resting.pop(item.id, None)
         return len(mine)
 
-    async def depths(self, pool: str) -> Depths:
-        """How much is where, among the first `DEPTHS_CAP` jobs of the pool that are not over."""
+    async def depths(self, pool: str, *, tenant: str | None = None) -> Depths:
+        """How much is where, among the first `DEPTHS_CAP` jobs of the pool that are not over.
+
+        Args:
+            pool: The pool.
+            tenant: Count this tenant's jobs alone.
+        """
         waiting = {priority.value: 0 for priority in Priority}
         delayed = in_flight = 0
         oldest: list[datetime] = []
-        for group in await self._groups(pool):
+        for group in await self._groups(pool, tenant):
             kind, number = group["_id"], group["number"]
             if kind["state"] == JobState.PROCESSING.value:
                 in_flight += number
@@ -214,7 +219,7 @@ class PersistentJobQueue:
             moments += [to_milliseconds(document["first"]) async for document in cursor]
         return min(moments, default=None)
 
-    async def _groups(self, pool: str) -> list[dict[str, Any]]:
+    async def _groups(self, pool: str, tenant: str | None) -> list[dict[str, Any]]:
         kind = {
             "state": "$state",
             "due": {"$lte": ["$run_at", "$$NOW"]},
@@ -223,7 +228,7 @@ class PersistentJobQueue:
         with reading("depths"):
             cursor = self._jobs.aggregate(
                 [
-                    {"$match": {"pool": pool, **PENDING}},
+                    {"$match": {"pool": pool, **PENDING} | ({} if tenant is None else {"tenant": tenant})},
                     {"$limit": DEPTHS_CAP},
                     {"$group": {"_id": kind, "number": {"$sum": 1}, "oldest": {"$min": "$created_at"}}},
                 ]

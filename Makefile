@@ -39,8 +39,12 @@ up: install ## Run the whole system on embedded real stores in the foreground
 	@$(BIN)/headrace-local up
 
 .PHONY: test
-test: install ## Run the tests that need no container
-	@$(BIN)/python -m pytest
+test: install ## Run the tests that need no container and are quick: a few minutes
+	@$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow and not containers"
+
+.PHONY: slow
+slow: install ## Run the slow tests: whole systems under kills and losses
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "slow and not containers"
 
 .PHONY: lint
 lint: install ## Format check, lint, import contracts
@@ -62,8 +66,12 @@ check: lint types ## Everything CI checks before the slow suites
 	@$(BIN)/python scripts/coverage_per_member.py
 
 .PHONY: bench
-bench: install ## Run the benchmarks
-	@$(BIN)/python -m benchmarks.drain
+bench: install ## Run the benchmarks, one after another
+	@for name in drain submit claim pickup memory; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+.PHONY: openapi
+openapi: install ## Write services/scheduler/openapi.json anew from the routes
+	@$(BIN)/python -m headrace.scheduler.openapi
 
 .PHONY: clean
 clean: ## Remove what make made

@@ -21,8 +21,9 @@ def main() -> int:
     for old in ROOT.glob(".coverage*"):
         old.unlink()
     os.environ["COVERAGE_FILE"] = str(ROOT / ".coverage")
-    code = run("coverage", "run", "-m", "pytest", *sys.argv[1:])
-    run("coverage", "combine", "--quiet")
+    code = run(
+        "pytest", "-n", "4", "--dist", "loadfile", "-m", "not containers", "--cov", "--cov-report=", *sys.argv[1:]
+    )
     if code != 0:
         return code
     failed = []

@@ -21,7 +21,7 @@ def missing() -> list[str]:
 
 def main() -> int:
     """Check, and explain."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 -- this file is run by whatever Python a new machine has
         print(f"Headrace needs Python 3.11 or newer; this is {sys.version.split()[0]}.", file=sys.stderr)
         return 2
     packages = missing()

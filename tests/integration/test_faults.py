@@ -14,7 +14,7 @@ from headrace.contracts.errors import StoreUnavailableError
 from headrace.testing.eventually import eventually
 from headrace.testing.executors import read_effects
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
 async def test_a_killed_child_costs_no_finished_step(whole: Whole, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """`python -m benchmarks.pickup`: from the answer to a submission to the start of its job, in an idle pool.
 
 All clocks are this machine's. The start lies between two times that the document has: `claimed_at` (the claim's
-update; what is read back starts a moment later) and `started_at` (computed when the settlement is written, from the measured
-run time, so it is late by the settlement's own wait). Both are reported.
+update; what is read back starts a moment later) and `started_at` (computed when the settlement is written, from the
+measured run time, so it is late by the settlement's own wait). Both are reported.
 """
 
 from __future__ import annotations

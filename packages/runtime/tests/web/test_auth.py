@@ -8,7 +8,7 @@ from aiohttp import web
 from headrace.contracts.config import JobConfig
 from headrace.contracts.errors import ConfigError
 from headrace.runtime.web.app import load_tokens
-from headrace.runtime.web.auth import TOKEN, Scope, Token, TokenTable, hash_token
+from headrace.runtime.web.auth import TOKEN, Rate, Scope, Token, TokenTable, hash_token
 from headrace.runtime.web.responses import json_response
 from headrace.runtime.web.routes import Route
 
@@ -127,3 +127,37 @@ async def test_the_probes_are_open_and_the_document_is_not(serve, tokens):
         assert (await client.get(path)).status == 200
     assert (await client.get("/openapi.json")).status == 401
     assert (await client.get("/openapi.json", headers=bearer("s3cret-reader"))).status == 200
+
+
+RATED = f'hash = "{HASH}"\nscopes = ["submit"]\n'
+
+
+def test_a_token_may_have_a_rate_and_its_tenant_a_share(tmp_path):
+    found = table(tmp_path, f'[a]\n{RATED}tenant = "acme"\nrate = 2.5\nshare = 40\n').find("s3cret-reader")
+    assert found == Token("a", frozenset({Scope.SUBMIT}), "acme", Rate(2.5, 3), 40)
+    assert table(tmp_path, f"[a]\n{RATED}rate = 100\nburst = 200\n").all()[0].rate == Rate(100.0, 200)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("burst = 5", "burst needs a rate"),
+        ("rate = 0", "rate must be a number"),
+        ("rate = true", "rate must be a number"),
+        ('rate = "fast"', "rate must be a number"),
+        ("rate = 1\nburst = 0", "burst must be a whole number"),
+        ("rate = 1\nburst = 1.5", "burst must be a whole number"),
+        ("share = 50", "share needs a tenant"),
+        ('tenant = "t"\nshare = 0', "share must be a whole number of percent"),
+        ('tenant = "t"\nshare = 101', "share must be a whole number of percent"),
+    ],
+)
+def test_a_wrong_rate_or_share_is_named(tmp_path, lines, message):
+    with pytest.raises(ConfigError, match=message):
+        table(tmp_path, f"[a]\n{RATED}{lines}\n")
+
+
+def test_the_tokens_of_a_tenant_must_agree(tmp_path):
+    other = f'[b]\nhash = "{hash_token("b")}"\nscopes = ["read"]\ntenant = "acme"\nrate = 3\n'
+    with pytest.raises(ConfigError, match="one rate, burst and share"):
+        table(tmp_path, f'[a]\n{RATED}tenant = "acme"\nrate = 2\n{other}')

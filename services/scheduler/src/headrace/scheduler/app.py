@@ -16,6 +16,8 @@ from headrace.runtime.web.app import load_tokens, make_app
 from headrace.runtime.web.metrics import REGISTRY, BreakerCollector
 from headrace.scheduler import checks
 from headrace.scheduler.links import bounded
+from headrace.scheduler.rate_limits import set_rate_headers
+from headrace.scheduler.rates import SAMPLE_SECONDS
 from headrace.scheduler.registry import REFRESH_SECONDS
 from headrace.scheduler.routes import ROUTES
 from headrace.scheduler.services import SERVICES, Services, make_services, make_stores
@@ -41,7 +43,8 @@ def build_app(config: JobConfig) -> web.Application:
         tokens=tokens,
     )
     app[REGISTRY].register(BreakerCollector([stores.redis.breaker, stores.mongo.breaker]))
-    app[SERVICES] = make_services(config, stores, app[REGISTRY])
+    app[SERVICES] = make_services(config, stores, app[REGISTRY], tokens)
+    app.on_response_prepare.append(set_rate_headers)
     app.cleanup_ctx.append(_open_stores)
     app.cleanup_ctx.append(_run_duties)
     return app
@@ -72,11 +75,19 @@ async def _run_duties(app: web.Application) -> AsyncIterator[None]:
     registry = asyncio.create_task(
         every(REFRESH_SECONDS, partial(_refresh, services), name="job_types", stop=stop, jitter=0.1)
     )
+    redis = asyncio.create_task(every(SAMPLE_SECONDS, partial(_look_at_redis, services), name="redis", stop=stop))
     announcer = asyncio.create_task(services.announcer.run())
     yield
     stop.set()
     services.announcer.close()
-    await asyncio.gather(registry, announcer)
+    await asyncio.gather(registry, redis, announcer)
+
+
+async def _look_at_redis(services: Services) -> None:
+    """Keeps the breaker's state true without traffic, and says so once when a server that came later evicts."""
+    stores = services.stores
+    await stores.redis.call(lambda: bounded(stores.queue.check_policy, START_SECONDS, "Redis"))
+    await services.rates.run_once()
 
 
 async def _refresh(services: Services) -> None:

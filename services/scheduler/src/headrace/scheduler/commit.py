@@ -30,17 +30,19 @@ from headrace.runtime.store.reads import Reads
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import Inserted, InsertVerdict
 from headrace.scheduler.announce import Announcer
+from headrace.scheduler.bounds import Bounds
 from headrace.scheduler.clock import StoreClock
 from headrace.scheduler.drafts import Draft
 from headrace.scheduler.intake import Outcome, Stored
 from headrace.scheduler.links import MongoLink, RedisLink
 from headrace.scheduler.metrics import SchedulerMetrics
+from headrace.scheduler.rates import DrainRates
 from headrace.scheduler.tasks import Tasks
+from headrace.scheduler.tenants import TenantShares
 
 PLACE_MS = 60_000
 LAST_INSERT_SECONDS = 40.0
 """A place lives 60 s and an insert at most 10 s on the server: none is sent in a place's last 20 s (A8)."""
-RETRY_FULL_SECONDS = 2
 
 
 class Committer:
@@ -58,7 +60,9 @@ class Committer:
         tasks: Tasks,
         announcer: Announcer,
         metrics: SchedulerMetrics,
-        limit: int,
+        bounds: Bounds,
+        shares: TenantShares,
+        rates: DrainRates,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
@@ -70,7 +74,9 @@ class Committer:
         self._tasks = tasks
         self._announcer = announcer
         self._metrics = metrics
-        self._limit = limit
+        self._bounds = bounds
+        self._shares = shares
+        self._rates = rates
         self._monotonic = monotonic
         self._counting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._unseen: defaultdict[str, int] = defaultdict(int)
@@ -83,38 +89,57 @@ class Committer:
             await self._mongo.awake()
         except StoreUnavailableError as error:
             return [_not_kept(error) for _ in drafts]
-        began = self._monotonic()
-        places = await self._reserve(pool, drafts)
-        if places is not None and places.complete:
-            taken = drafts[: places.granted]
-            self._unseen[pool] += len(taken)
-            try:
-                outcomes = await self._store(pool, taken, began=began, push=True)
-            finally:
-                self._unseen[pool] -= len(taken)
-        else:
-            outcomes = await self._commit_counted(pool, drafts, began=began, push=places is not None)
-        return outcomes + [_full() for _ in drafts[len(outcomes) :]]
+        size, limits = self._bounds.size(pool), self._bounds.limits(pool, drafts)
+        try:
+            async with self._shares.turn(pool, drafts, size) as beyond:
+                # Those who may fill the pool furthest come first: then whom the bound admits is a prefix.
+                order = sorted((at for at in range(len(drafts)) if at not in beyond), key=lambda at: -limits[at])
+                found = await self._admit(pool, [drafts[at] for at in order], [limits[at] for at in order])
+        except StoreUnavailableError as error:
+            return [_not_kept(error) for _ in drafts]
+        outcomes: dict[int, Outcome] = dict(zip(order, found, strict=False))
+        return [
+            outcomes[at] if at in outcomes else self._full(pool, drafts[at], limits[at], size, is_beyond=at in beyond)
+            for at in range(len(drafts))
+        ]
 
-    async def _reserve(self, pool: str, drafts: Sequence[Draft]) -> Reservation | None:
+    async def _admit(self, pool: str, drafts: Sequence[Draft], limits: Sequence[int]) -> list[Outcome]:
+        """Store the drafts that the bound admits, the first of them; the limits do not rise."""
+        began = self._monotonic()
+        if not drafts:
+            return []
+        places = await self._reserve(pool, drafts, limits)
+        if places is None or not places.complete:
+            return await self._commit_counted(pool, drafts, limits, began=began, push=places is not None)
+        taken = drafts[: places.granted]
+        self._unseen[pool] += len(taken)
+        try:
+            return await self._store(pool, taken, began=began, push=True)
+        finally:
+            self._unseen[pool] -= len(taken)
+
+    async def _reserve(self, pool: str, drafts: Sequence[Draft], limits: Sequence[int]) -> Reservation | None:
         await afp("before_reserve")
         ids = [draft.id for draft in drafts]
         try:
-            places = await self._redis.call(lambda: self._queue.reserve(pool, ids, limit=self._limit, ttl_ms=PLACE_MS))
+            places = await self._redis.call(lambda: self._queue.reserve(pool, ids, limit=limits, ttl_ms=PLACE_MS))
         except StoreUnavailableError:
             return None
         self._clock.observe(places.now_ms)
-        self._metrics.saw_pending(pool, places.pending, self._limit)
+        self._metrics.saw_pending(pool, places.pending, self._bounds.size(pool))
         await afp("after_reserve")
         return places
 
-    async def _commit_counted(self, pool: str, drafts: Sequence[Draft], *, began: float, push: bool) -> list[Outcome]:
+    async def _commit_counted(
+        self, pool: str, drafts: Sequence[Draft], limits: Sequence[int], *, began: float, push: bool
+    ) -> list[Outcome]:
         async with self._counting[pool]:
             try:
-                pending = await self._mongo.read(lambda: self._reads.count_pending(pool, cap=self._limit + 1))
+                pending = await self._mongo.read(lambda: self._reads.count_pending(pool, cap=limits[0] + 1))
             except StoreUnavailableError as error:
                 return [_not_kept(error) for _ in drafts]
-            room = max(0, self._limit - pending - self._unseen[pool])
+            pending += self._unseen[pool]
+            room = sum(pending + at < limit for at, limit in enumerate(limits))  # a prefix: the limits do not rise
             return await self._store(pool, drafts[:room], began=began, push=push)
 
     async def _store(self, pool: str, drafts: Sequence[Draft], *, began: float, push: bool) -> list[Outcome]:
@@ -164,6 +189,15 @@ class Committer:
         await afp("after_enqueue")
         return True
 
+    def _full(self, pool: str, draft: Draft, limit: int, size: int, *, is_beyond: bool) -> QueueFullError:
+        if is_beyond:
+            detail = "the jobs of this tenant fill its share of the pool"
+        elif limit < size:
+            detail = f"the pool holds as many jobs as JOB_SHED_SHARES allows for priority {draft.fields.priority}"
+        else:
+            detail = "the pool holds as many jobs as JOB_QUEUE_SIZE_LIMIT allows"
+        return QueueFullError(detail, retry_after_seconds=self._rates.wait_seconds(pool))
+
     def _give_back(self, pool: str, drafts: Sequence[Draft], *, push: bool) -> None:
         if push:
             ids = [draft.id for draft in drafts]
@@ -204,9 +238,3 @@ def _unknown(job: Job) -> OutcomeUnknownError:
 def _not_kept(error: StoreUnavailableError) -> StoreUnavailableError:
     # One error per request: an exception that several raise would collect all their tracebacks.
     return StoreUnavailableError(error.detail, retry_after_seconds=error.retry_after_seconds or 2)
-
-
-def _full() -> QueueFullError:
-    return QueueFullError(
-        "the pool holds as many jobs as JOB_QUEUE_SIZE_LIMIT allows", retry_after_seconds=RETRY_FULL_SECONDS
-    )

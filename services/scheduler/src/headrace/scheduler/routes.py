@@ -13,6 +13,7 @@ from headrace.contracts.errors import (
     NotFoundError,
     OutcomeUnknownError,
     QueueFullError,
+    RateLimitedError,
     StoreUnavailableError,
     UnauthorizedError,
     UnknownJobTypeError,
@@ -25,12 +26,13 @@ from headrace.scheduler.handle_cancel import cancel_job
 from headrace.scheduler.handle_reads import get_history, get_job, get_pages, list_job_types, list_jobs
 from headrace.scheduler.handle_submit import submit_job
 from headrace.scheduler.queries import ListQuery, PagesQuery, SubmitHeaders
+from headrace.scheduler.rate_limits import telling_rate
 
 ROUTES = (
     Route(
         "POST",
         "/v1/jobs",
-        submit_job,
+        telling_rate(submit_job),
         scope=Scope.SUBMIT,
         summary="Submit a job",
         description="With an Idempotency-Key a repeat is answered with the stored job and status 200.",
@@ -44,6 +46,7 @@ ROUTES = (
             UnknownJobTypeError,
             IdempotencyMismatchError,
             QueueFullError,
+            RateLimitedError,
             StoreUnavailableError,
             OutcomeUnknownError,
         ),
@@ -52,7 +55,7 @@ ROUTES = (
     Route(
         "POST",
         "/v1/jobs/batch",
-        submit_batch,
+        telling_rate(submit_batch),
         scope=Scope.SUBMIT,
         summary="Submit up to a thousand jobs",
         description="Each job stands for itself: it has a status of its own, and its job or its problem.",

@@ -13,6 +13,7 @@ from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.queue.client import redis_client
 from headrace.runtime.queue.hints import Hints
 from headrace.runtime.queue.history import EventLog
+from headrace.runtime.queue.limiter import RateLimiter
 from headrace.runtime.queue.redis_queue import RedisJobQueue
 from headrace.runtime.store.crawl_results import CrawlResults
 from headrace.runtime.store.database import Database
@@ -20,17 +21,21 @@ from headrace.runtime.store.incarnations import Incarnations
 from headrace.runtime.store.job_types import JobTypes
 from headrace.runtime.store.reads import Reads
 from headrace.runtime.store.state_manager import JobStateManager
+from headrace.runtime.web.auth import TokenTable
 from headrace.scheduler.announce import Announcer
 from headrace.scheduler.batch import BatchSubmitter
+from headrace.scheduler.bounds import Bounds
 from headrace.scheduler.clock import StoreClock
 from headrace.scheduler.commit import Committer
-from headrace.scheduler.intake import Intake
 from headrace.scheduler.keys import KeysInFlight
 from headrace.scheduler.links import MongoLink, RedisLink
 from headrace.scheduler.metrics import SchedulerMetrics
+from headrace.scheduler.rate_limits import RatedIntake
+from headrace.scheduler.rates import DrainRates
 from headrace.scheduler.registry import Registry
 from headrace.scheduler.submit import Submitter
 from headrace.scheduler.tasks import Tasks
+from headrace.scheduler.tenants import TenantShares, shares_of
 
 APPNAME = "headrace-scheduler"
 REDIS_ANSWER_SECONDS = 1.0
@@ -46,6 +51,7 @@ class Stores:
     queue: RedisJobQueue
     hints: Hints
     events: EventLog
+    limiter: RateLimiter
     redis: RedisLink
 
 
@@ -63,6 +69,8 @@ class Services:
     registry: Registry
     submitter: Submitter
     batches: BatchSubmitter
+    bounds: Bounds
+    rates: DrainRates
     announcer: Announcer
     tasks: Tasks
     metrics: SchedulerMetrics
@@ -85,18 +93,25 @@ def make_stores(config: JobConfig) -> Stores:
         queue=RedisJobQueue(client, namespace=config.namespace),
         hints=Hints(client, config.namespace),
         events=EventLog(client, config.namespace),
+        limiter=RateLimiter(client, namespace=config.namespace),
         redis=RedisLink(Breaker("redis")),
     )
 
 
-def make_services(config: JobConfig, stores: Stores, registry: CollectorRegistry) -> Services:
+def make_services(
+    config: JobConfig, stores: Stores, registry: CollectorRegistry, tokens: TokenTable | None = None
+) -> Services:
     """Everything else, on these stores.
 
     Args:
         config: The settings.
         stores: From `make_stores`.
         registry: Where the metrics are registered.
+        tokens: Whose rates and shares are kept.
     """
+    callers = tokens.all() if tokens is not None else []
+    bounds = Bounds(config.queue_size_limit, config.shed_shares)
+    rates = DrainRates(stores.queue, stores.redis)
     tasks, metrics = Tasks(), SchedulerMetrics(registry)
     reads = Reads(stores.database)
     states = JobStateManager(
@@ -113,11 +128,14 @@ def make_services(config: JobConfig, stores: Stores, registry: CollectorRegistry
         tasks=tasks,
         announcer=announcer,
         metrics=metrics,
-        limit=config.queue_size_limit,
+        bounds=bounds,
+        shares=TenantShares(shares_of(callers), reads, stores.mongo),
+        rates=rates,
     )
     types = JobTypes(stores.database)
     job_types = Registry(types, stores.mongo)
-    intake, keys = Intake(committer.commit, tasks), KeysInFlight()
+    keys = KeysInFlight()
+    intake = RatedIntake(committer.commit, tasks, limiter=stores.limiter, redis=stores.redis, tokens=callers)
     submitter = Submitter(
         config=config,
         registry=job_types,
@@ -148,6 +166,8 @@ def make_services(config: JobConfig, stores: Stores, registry: CollectorRegistry
         registry=job_types,
         submitter=submitter,
         batches=batches,
+        bounds=bounds,
+        rates=rates,
         announcer=announcer,
         tasks=tasks,
         metrics=metrics,

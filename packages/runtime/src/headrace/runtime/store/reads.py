@@ -70,6 +70,12 @@ class Reads:
                 await self._jobs.count_documents({"pool": pool, "state": {"$in": PENDING_STATES}}, limit=max(1, cap))
             )
 
+    async def count_pending_of_tenant(self, tenant: str, pool: str, *, cap: int) -> int:
+        """How many jobs of the tenant in the pool are not over, counted up to `cap`."""
+        with reading("pending jobs", seconds=2):
+            filter_ = {"tenant": tenant, "pool": pool, "state": {"$in": PENDING_STATES}}
+            return int(await self._jobs.count_documents(filter_, limit=max(1, cap), hint="pending_of_tenant"))
+
     async def counts_by_state(self, *, cap: int = 10_000) -> dict[str, int]:
         """Jobs per state, each counted up to `cap`."""
         counts = {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,9 @@ from headrace.contracts.errors import ConfigError, ForbiddenError, UnauthorizedE
 
 MAX_TOKEN_CHARACTERS = 512
 """A longer token is wrong without being hashed."""
+
+FIELDS: Final = ("hash", "scopes", "tenant", "rate", "burst", "share")
+MIN_RATE, MAX_RATE = 0.001, 1_000_000
 
 _HASH = re.compile(r"sha256:[0-9a-f]{64}")
 _SCHEME = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
@@ -33,12 +37,30 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True)
+class Rate:
+    """So many jobs a second on average, and so many at once."""
+
+    per_second: float
+    burst: int
+
+
+@dataclass(frozen=True)
 class Token:
-    """A caller. With a tenant, only that tenant's jobs exist for it."""
+    """A caller. With a tenant, only that tenant's jobs exist for it.
+
+    Attributes:
+        name: As the file calls it.
+        scopes: What it may do.
+        tenant: Whose jobs exist for it; None = all.
+        rate: How fast it may submit; the tokens of one tenant share it.
+        share: How much of a pool's bound its tenant may fill, in percent.
+    """
 
     name: str
     scopes: frozenset[Scope]
     tenant: str | None = None
+    rate: Rate | None = None
+    share: int = 100
 
     def allows(self, scope: Scope) -> bool:
         """Whether the token has the scope; admin has all."""
@@ -68,7 +90,7 @@ class TokenTable:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the file: one TOML table per token with `hash`, `scopes` and perhaps `tenant`.
+        """Read the file: one TOML table per token with `hash`, `scopes` and perhaps others of `FIELDS`.
 
         Raises:
             ConfigError: The file cannot be read or breaks a rule; the message names the table, never a digest.
@@ -88,7 +110,12 @@ class TokenTable:
             if digest in by_hash:
                 raise ConfigError(f"JOB_API_TOKENS_FILE: [{name}] has the hash of [{by_hash[digest].name}]")
             by_hash[digest] = token
+        _check_tenants(by_hash.values())
         return cls(by_hash)
+
+    def all(self) -> list[Token]:
+        """Every token."""
+        return list(self._by_hash.values())
 
     def find(self, text: str) -> Token | None:
         """The token with this text. Takes the same time whichever it is, and whether there is one."""
@@ -137,9 +164,9 @@ def _read(name: str, table: Any) -> tuple[str, Token]:
     where = f"JOB_API_TOKENS_FILE: [{name}]"
     if not isinstance(table, dict):
         raise ConfigError(f"{where} must be a table with hash and scopes")
-    unknown = sorted(set(table) - {"hash", "scopes", "tenant"})
+    unknown = sorted(set(table) - set(FIELDS))
     if unknown:
-        raise ConfigError(f"{where} {unknown[0]} is not a field; known are hash, scopes and tenant")
+        raise ConfigError(f"{where} {unknown[0]} is not a field; known are {', '.join(FIELDS)}")
     digest, scopes, tenant = table.get("hash"), table.get("scopes"), table.get("tenant")
     if not isinstance(digest, str) or not _HASH.fullmatch(digest):
         raise ConfigError(f"{where} hash must be 'sha256:' and 64 hex digits, as 'headrace token new' prints it")
@@ -148,4 +175,45 @@ def _read(name: str, table: Any) -> tuple[str, Token]:
         raise ConfigError(f"{where} scopes must be a list of {', '.join(known)}")
     if tenant is not None and (not isinstance(tenant, str) or not 1 <= len(tenant) <= 100):
         raise ConfigError(f"{where} tenant must be a text of 1 to 100 characters")
-    return digest, Token(name=name, scopes=frozenset(map(Scope, scopes)), tenant=tenant)
+    token = Token(
+        name=name,
+        scopes=frozenset(map(Scope, scopes)),
+        tenant=tenant,
+        rate=_read_rate(where, table),
+        share=_read_share(where, table),
+    )
+    return digest, token
+
+
+def _read_rate(where: str, table: Mapping[str, Any]) -> Rate | None:
+    rate, burst = table.get("rate"), table.get("burst")
+    if rate is None:
+        if burst is not None:
+            raise ConfigError(f"{where} burst needs a rate beside it")
+        return None
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not MIN_RATE <= rate <= MAX_RATE:
+        raise ConfigError(f"{where} rate must be a number of jobs per second from {MIN_RATE} to {MAX_RATE}")
+    burst = max(1, math.ceil(rate)) if burst is None else burst
+    if isinstance(burst, bool) or not isinstance(burst, int) or not 1 <= burst <= MAX_RATE:
+        raise ConfigError(f"{where} burst must be a whole number of jobs from 1 to {MAX_RATE}")
+    return Rate(per_second=float(rate), burst=burst)
+
+
+def _read_share(where: str, table: Mapping[str, Any]) -> int:
+    share = table.get("share", 100)
+    if isinstance(share, bool) or not isinstance(share, int) or not 1 <= share <= 100:
+        raise ConfigError(f"{where} share must be a whole number of percent from 1 to 100")
+    if "share" in table and "tenant" not in table:
+        raise ConfigError(f"{where} share needs a tenant: it is the tenant's part of a pool's bound")
+    return share
+
+
+def _check_tenants(tokens: Iterable[Token]) -> None:
+    first: dict[str, Token] = {}
+    for token in tokens:
+        other = first.setdefault(token.tenant, token) if token.tenant is not None else token
+        if (token.rate, token.share) != (other.rate, other.share):
+            raise ConfigError(
+                f"JOB_API_TOKENS_FILE: [{token.name}] and [{other.name}] are of one tenant, which has one rate, burst "
+                "and share: they must say the same"
+            )

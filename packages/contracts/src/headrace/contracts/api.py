@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from headrace.contracts.events import JobEvent
 from headrace.contracts.job import Job, JobError, Priority
 from headrace.contracts.states import JobState, Reason
 from headrace.contracts.values import Timestamp
+
+WhyCode = Literal[
+    "paused",
+    "delayed",
+    "backoff",
+    "behind",
+    "no-worker",
+    "pool-at-capacity",
+    "not-indexed",
+    "dependency-open",
+    "running",
+    "terminal",
+]
+"""Why a job is where it is."""
 
 
 class View(BaseModel):
@@ -230,3 +245,43 @@ class BatchResults(View):
     """What became of each job of a batch, in the order sent."""
 
     results: list[BatchItemResult]
+
+
+class JobEventView(View):
+    """The data of one event of a stream."""
+
+    id: str
+    type: str
+    pool: str
+    state: JobState
+    attempt: int
+    progress: ProgressView | None
+    at: Timestamp
+
+    @staticmethod
+    def of(event: JobEvent) -> JobEventView:
+        """The view of an event."""
+        return JobEventView(
+            id=event.id,
+            type=event.type,
+            pool=event.pool,
+            state=event.state,
+            attempt=event.attempt,
+            progress=ProgressView(**event.progress.model_dump()) if event.progress else None,
+            at=event.at,
+        )
+
+
+class WhyReason(View):
+    """One reason why a job is where it is."""
+
+    code: WhyCode
+    detail: str
+
+
+class WhyView(View):
+    """Why a job does not run, or that it does. `position` counts from 1; null where there is none, or it is too far."""
+
+    reasons: list[WhyReason]
+    position: int | None
+    eta_seconds: float | None

@@ -15,6 +15,7 @@ from headrace.runtime.process.every import every
 from headrace.runtime.web.app import load_tokens, make_app
 from headrace.runtime.web.metrics import REGISTRY, BreakerCollector
 from headrace.scheduler import checks
+from headrace.scheduler.event_wiring import install_events
 from headrace.scheduler.links import bounded
 from headrace.scheduler.rate_limits import set_rate_headers
 from headrace.scheduler.rates import SAMPLE_SECONDS
@@ -47,6 +48,7 @@ def build_app(config: JobConfig) -> web.Application:
     app.on_response_prepare.append(set_rate_headers)
     app.cleanup_ctx.append(_open_stores)
     app.cleanup_ctx.append(_run_duties)
+    install_events(app)
     return app
 
 

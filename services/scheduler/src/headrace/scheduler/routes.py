@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.contracts.api import BatchResults, HistoryView, JobList, JobTypeList, JobView, PageList
+from headrace.contracts.api import BatchResults, HistoryView, JobList, JobTypeList, JobView, PageList, WhyView
 from headrace.contracts.errors import (
     AlreadyTerminalError,
     DuplicateJobError,
@@ -20,11 +20,13 @@ from headrace.contracts.errors import (
 )
 from headrace.contracts.submission import JobBatch, JobSubmission
 from headrace.runtime.web.auth import Scope
-from headrace.runtime.web.routes import Route
+from headrace.runtime.web.routes import EVENT_STREAM, Route
 from headrace.scheduler.handle_batch import submit_batch
 from headrace.scheduler.handle_cancel import cancel_job
+from headrace.scheduler.handle_events import EventHeaders, EventsQuery, stream_events, stream_job_events
 from headrace.scheduler.handle_reads import get_history, get_job, get_pages, list_job_types, list_jobs
 from headrace.scheduler.handle_submit import submit_job
+from headrace.scheduler.handle_why import explain_job
 from headrace.scheduler.queries import ListQuery, PagesQuery, SubmitHeaders
 from headrace.scheduler.rate_limits import telling_rate
 
@@ -123,6 +125,45 @@ ROUTES = (
             OutcomeUnknownError,
         ),
         tags=("jobs",),
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/{id}/why",
+        explain_job,
+        scope=Scope.READ,
+        summary="Why a job does not run, or that it does",
+        responses={200: WhyView},
+        problems=(NotFoundError, StoreUnavailableError),
+        tags=("jobs",),
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/{id}/events",
+        stream_job_events,
+        scope=Scope.READ,
+        summary="Events of one job, until it is over",
+        description="Server-sent events. The first is `job.snapshot`; the stream ends after `job.completed`, "
+        "`job.failed` or `job.cancelled`. Events are hints; the job view is the truth.",
+        headers=EventHeaders,
+        responses={200: None},
+        problems=(NotFoundError, RateLimitedError, StoreUnavailableError),
+        tags=("events",),
+        media_type=EVENT_STREAM,
+    ),
+    Route(
+        "GET",
+        "/v1/events",
+        stream_events,
+        scope=Scope.READ,
+        summary="Events of all jobs",
+        description="Server-sent events. With Last-Event-ID what was missed comes first, or `job.gap` where that is "
+        "lost. Events are hints; the job view is the truth.",
+        query=EventsQuery,
+        headers=EventHeaders,
+        responses={200: None},
+        problems=(RateLimitedError,),
+        tags=("events",),
+        media_type=EVENT_STREAM,
     ),
     Route(
         "GET",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -420,6 +421,34 @@ def test_interrupts_at_any_moment_hit_their_own_job_or_nothing(rig: Rig) -> None
     timed_out = {number for number, found in enumerate(endings) if found == ("queued", "timeout")}
     assert timed_out, "the rounds did meet interrupts"
     assert timed_out <= hit, "nobody pays for a neighbour's limit"
+
+
+TRACED = """
+import sys, threading
+from headrace.testing.builders import make_job
+from headrace.worker.held import Held
+from headrace.worker.interrupt import SoftLimit, finish, interrupt_thread
+sys.settrace(lambda *_: None)
+for late in (False, True):
+    held = Held(make_job(), "t")
+    assert held.begin(lambda _: None)
+    if late:
+        sys.settrace(None)
+        try:
+            interrupt_thread(held, threading.get_ident(), SoftLimit)
+            for _ in range(1000): pass
+        except SoftLimit:
+            pass
+        sys.settrace(lambda *_: None)
+    finish(held)
+    def call(): return 1
+    assert sum(call() for _ in range(100)) == 100
+"""
+
+
+def test_ending_a_job_leaves_nothing_behind_that_every_call_would_look_for() -> None:
+    """With a tracer set, CPython 3.11 would look for ever."""
+    subprocess.run([sys.executable, "-c", TRACED], check=True, timeout=30)
 
 
 def test_run_times_are_measured_for_the_claim_budget(rig: Rig) -> None:

@@ -37,6 +37,7 @@ class Held:
     __slots__ = (
         "_interrupt",
         "claimed_at",
+        "interrupted",
         "job",
         "lock",
         "phase",
@@ -56,6 +57,8 @@ class Held:
         self.stop: Stop | None = None
         self.stop_at: float | None = None
         self.settlement: Settlement | None = None
+        self.interrupted = False
+        """Whether an exception was raised in the thread that runs it."""
         self.lock = threading.Lock()
         self._interrupt: Callable[[Stop], None] | None = None
 

@@ -7,7 +7,6 @@ An exception cannot end a C call that does not return; for that the supervisor h
 
 from __future__ import annotations
 
-import ctypes
 import threading
 
 from dramatiq.threading import Interrupt, raise_thread_exception
@@ -23,11 +22,16 @@ class AskedToStop(Interrupt):
     """The job did not stop by itself after it was asked to."""
 
 
+class _Nothing(Interrupt):
+    """Takes the place of an interrupt that came too late."""
+
+
 def interrupt_thread(held: Held, thread_id: int, exception: type[Interrupt]) -> bool:
     """Raise `exception` in the thread that runs the job, if it still does. Returns whether it did."""
     with held.lock:
         if held.phase is not Phase.RUNNING:
             return False
+        held.interrupted = True
         raise_thread_exception(thread_id, exception)  # type: ignore[no-untyped-call]  # dramatiq leaves it untyped
         return True
 
@@ -37,7 +41,15 @@ def finish(held: Held) -> None:
     while True:
         try:
             held.end()
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
+            if not held.interrupted:
+                return
+            # Whether it has hit already cannot be asked. Another one replaces it if it has not, and hits here. Clearing
+            # it (with None) would leave CPython 3.11 and 3.12 looking for it at every call of every thread from then
+            # on, and for ever where a tracer is set.
+            raise_thread_exception(threading.get_ident(), _Nothing)  # type: ignore[no-untyped-call]
+            while True:
+                pass
+        except _Nothing:
+            return
         except Interrupt:
             continue
-        return

@@ -125,7 +125,8 @@ async def test_hazard_1_no_2xx_before_a_majority_has_it_and_none_is_rolled_back(
             return [await known(job_id) for job_id in accepted] == [200] * len(accepted)
 
         await eventually(all_known, within=20, every=0.2)
-        stored = set(await stores.database.jobs.distinct("_id"))
+        # Again if need be: the first one, back with more priority, may just be taking over.
+        stored = set(await eventually(lambda: stores.database.jobs.distinct("_id"), within=20))
     assert set(accepted) <= stored, "accepted and gone"
     assert stored <= {*accepted, *unknown}, f"refused and stored: {others_said}"
     assert set(unknown) - stored, "the planned loss did not happen"

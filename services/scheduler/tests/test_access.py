@@ -14,7 +14,7 @@ async def api(make_api, config, tokens_file):
 
 
 def _path(route):
-    return route.path.replace("{id}", new_job_id())
+    return route.path.replace("{id}", new_job_id()).replace("{name}", "default")
 
 
 async def test_every_route_needs_a_token(api, subtests):
@@ -31,6 +31,14 @@ MAY = {
     ("POST", "/v1/jobs"): {"submitter", "other-submitter", "admin", "red", "blue"},
     ("POST", "/v1/jobs/{id}/cancel"): {"submitter", "other-submitter", "operator", "admin", "red", "blue"},
 }
+MAY["POST", "/v1/jobs/batch"] = MAY["POST", "/v1/jobs"]
+OPERATORS = {"operator", "admin", "red", "blue"}
+for _path_of in ("/v1/jobs/{id}/replay", "/v1/dead-letters/replay", "/v1/dead-letters/discard"):
+    MAY["POST", _path_of] = OPERATORS
+# A pool is everybody's, so no tenant may change it.
+for _method, _rest in (("POST", "/pause"), ("POST", "/resume"), ("PATCH", "")):
+    MAY[_method, "/v1/pools/{name}" + _rest] = OPERATORS - {"red", "blue"}
+MAY["GET", "/v1/audit"] = {"admin"}
 READERS = {"reader", "operator", "admin", "red", "blue"}
 EVERYBODY = READERS | {"submitter", "other-submitter"}
 

@@ -17,6 +17,7 @@ from headrace.runtime.web.metrics import REGISTRY, BreakerCollector
 from headrace.scheduler import checks
 from headrace.scheduler.event_wiring import install_events
 from headrace.scheduler.links import bounded
+from headrace.scheduler.operators import OPERATORS, follow_settings, make_operators
 from headrace.scheduler.rate_limits import set_rate_headers
 from headrace.scheduler.rates import SAMPLE_SECONDS
 from headrace.scheduler.registry import REFRESH_SECONDS
@@ -48,6 +49,8 @@ def build_app(config: JobConfig) -> web.Application:
     app.on_response_prepare.append(set_rate_headers)
     app.cleanup_ctx.append(_open_stores)
     app.cleanup_ctx.append(_run_duties)
+    app[OPERATORS] = make_operators(app[SERVICES])
+    app.cleanup_ctx.append(follow_settings)
     install_events(app)
     return app
 

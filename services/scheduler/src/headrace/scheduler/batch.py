@@ -72,7 +72,7 @@ class BatchSubmitter:
         drafts = await self._check(await self._read(items, outcomes), token, outcomes)
         plain = {index: draft for index, draft in drafts.items() if draft.idempotency is None}
         if len(plain) == len(drafts):
-            await self._store(plain, outcomes)
+            outcomes |= await self.store(plain)
         else:
             keyed = {index: draft for index, draft in drafts.items() if draft.idempotency is not None}
             await self._store_once(keyed, plain, token.name, outcomes)
@@ -123,7 +123,9 @@ class BatchSubmitter:
             idempotency=None if key is None else Idempotency(scope=token.name, key=key, digest=item.body.digest()),
         )
 
-    async def _store(self, drafts: Mapping[int, Draft], outcomes: dict[int, Outcome]) -> None:
+    async def store(self, drafts: Mapping[int, Draft]) -> dict[int, Outcome]:
+        """Store drafts, at most a thousand, in one commit per pool; one outcome for each."""
+        outcomes: dict[int, Outcome] = {}
         pools: defaultdict[str, list[int]] = defaultdict(list)
         for index, draft in drafts.items():
             pools[draft.pool].append(index)
@@ -132,6 +134,7 @@ class BatchSubmitter:
         )
         for part, found in zip(pools.values(), answers, strict=True):
             outcomes.update(zip(part, found, strict=True))
+        return outcomes
 
     async def _store_once(
         self, drafts: Mapping[int, Draft], plain: Mapping[int, Draft], scope: str, outcomes: dict[int, Outcome]
@@ -153,7 +156,7 @@ class BatchSubmitter:
             else:
                 answers |= {key: Stored(job, created=False) for key, job in known.items()}
             new = {first[key]: drafts[first[key]] for key in first if key not in answers}
-            await self._store({**plain, **new}, outcomes)
+            outcomes |= await self.store({**plain, **new})
             answers |= {_key(draft): outcomes[index] for index, draft in new.items()}
         for index, draft in drafts.items():
             outcomes[index] = _for_repeat(answers[_key(draft)], draft, is_first=first[_key(draft)] == index)

@@ -11,6 +11,7 @@ from headrace.runtime.web.auth import Scope, Token, authorize
 from headrace.runtime.web.query import check_names
 from headrace.scheduler.drafts import WRITER
 from headrace.scheduler.handle_reads import job_id_of
+from headrace.scheduler.operators import OPERATORS
 from headrace.scheduler.services import SERVICES, Services
 from headrace.scheduler.views import job_response
 
@@ -24,7 +25,7 @@ async def cancel_job(request: web.Request) -> web.Response:
     if not token.allows(Scope.OPERATE):
         await _check_is_own(services, job_id, token)
     # Shielded: once it was sent it will be applied, so what follows from it must be done as well.
-    job, verdict = await services.tasks.shielded(_cancel(services, job_id, token.tenant))
+    job, verdict = await services.tasks.shielded(_cancel_and_note(request, job_id, token))
     if verdict is CancelVerdict.ALREADY_OVER:
         raise AlreadyTerminalError(f"the job is {job.state} already", job_id=job.id)
     return job_response(job, 202 if verdict is CancelVerdict.REQUESTED else 200)
@@ -41,6 +42,13 @@ async def _check_is_own(services: Services, job_id: str, token: Token) -> None:
     job = await services.stores.mongo.read(lambda: services.reads.job(job_id, tenant=token.tenant))
     if job.submitted_by != token.name:
         raise ForbiddenError("another token submitted this job, and this one lacks the scope operate")
+
+
+async def _cancel_and_note(request: web.Request, job_id: str, token: Token) -> tuple[Job, CancelVerdict]:
+    job, verdict = await _cancel(request.app[SERVICES], job_id, token.tenant)
+    if verdict in {CancelVerdict.CANCELLED, CancelVerdict.REQUESTED}:
+        await request.app[OPERATORS].audit.note(token, "cancel", target=job.id)
+    return job, verdict
 
 
 async def _cancel(services: Services, job_id: str, tenant: str | None) -> tuple[Job, CancelVerdict]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated
+import re
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from headrace.contracts.job import Priority
+from headrace.contracts.operations import Fingerprint
 from headrace.contracts.states import JobState
 from headrace.contracts.submission import IdempotencyKey
 from headrace.contracts.values import PoolName, Timestamp, TypeName
 from headrace.runtime.store.reads import ID_PATTERN, JobQuery
 
+POOL_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
+"""What a pool's name looks like."""
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
 MAX_CURSOR_CHARACTERS = 200
@@ -69,6 +73,28 @@ class ListQuery(BaseModel):
             before_id=self.cursor,
             limit=self.limit + 1,
         )
+
+
+class DeadLetterQuery(BaseModel):
+    """The query of `GET /v1/dead-letters`. Groups come all at once, the largest of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: TypeName | None = None
+    pool: PoolName | None = None
+    fingerprint: Fingerprint | None = None
+    group_by: Literal["fingerprint"] | None = None
+    cursor: Cursor | None = None
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+
+
+class AuditQuery(BaseModel):
+    """The query of `GET /v1/audit`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cursor: Cursor | None = None
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
 
 
 class PagesQuery(BaseModel):

@@ -29,6 +29,7 @@ from headrace.scheduler.handle_submit import submit_job
 from headrace.scheduler.handle_why import explain_job
 from headrace.scheduler.queries import ListQuery, PagesQuery, SubmitHeaders
 from headrace.scheduler.rate_limits import telling_rate
+from headrace.scheduler.routes_operate import OPERATE_ROUTES
 
 ROUTES = (
     Route(
@@ -175,4 +176,5 @@ ROUTES = (
         problems=(StoreUnavailableError,),
         tags=("types",),
     ),
+    *OPERATE_ROUTES,
 )

@@ -57,11 +57,15 @@ class Submitter:
         draft = make_draft(
             body.fields, body.payload, job_type=job_type, config=self._config, token=token, idempotency=idempotency
         )
-        if idempotency is None:
+        return await self.store(draft)
+
+    async def store(self, draft: Draft) -> Stored:
+        """Store a draft that is checked already; raises as `submit`."""
+        if draft.idempotency is None:
             stored = await self._intake.submit(draft)
         else:
             # Shielded whole: the key must stay held for as long as its commit is under way.
-            stored = await self._tasks.shielded(self._submit_once(draft, idempotency))
+            stored = await self._tasks.shielded(self._submit_once(draft, draft.idempotency))
         if stored.created:
             self._metrics.enqueued.labels(draft.pool, draft.fields.type).inc()
         return stored

@@ -15,7 +15,8 @@ from pydantic import SecretStr
 
 from headrace.contracts.states import JobState, Reason
 from headrace.runtime.queue.client import redis_client
-from headrace.runtime.queue.history import EventLog, EventRow
+from headrace.runtime.queue.event_rows import EventRow
+from headrace.runtime.queue.history import EventLog
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import Settlement
 from headrace.scheduler import event_streams, handle_events

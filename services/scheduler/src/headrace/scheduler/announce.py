@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from headrace.contracts.events import EventName
 from headrace.contracts.job import Job
 from headrace.runtime.process.breaker import Breaker, BreakerState
+from headrace.runtime.queue.event_rows import EventRow
 from headrace.runtime.queue.event_sender import EventSender
-from headrace.runtime.queue.history import EventLog, EventRow
+from headrace.runtime.queue.history import EventLog
 
 
 class Announcer:

@@ -12,7 +12,8 @@ from aiohttp import web
 
 from headrace.contracts.errors import RateLimitedError, StoreUnavailableError
 from headrace.contracts.events import JobEvent
-from headrace.runtime.queue.history import EventId, EventLog, EventPage
+from headrace.runtime.queue.event_rows import EventId
+from headrace.runtime.queue.history import EventLog, EventPage
 from headrace.scheduler.event_streams import EventStream, Gap, Item, Over, Wanted
 
 MAX_STREAMS = 500

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from headrace.contracts.events import JobEvent
-from headrace.runtime.queue.history import EventId
+from headrace.runtime.queue.event_rows import EventId
 
 MAX_WAITING = 256
 """A client that is further behind gets a gap instead."""

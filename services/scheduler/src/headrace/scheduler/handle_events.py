@@ -16,7 +16,7 @@ from headrace.contracts.events import JobEvent
 from headrace.contracts.states import JobState
 from headrace.contracts.values import PoolName, TypeName, to_rfc3339
 from headrace.runtime.process.lifecycle import STOPPING
-from headrace.runtime.queue.history import EventId
+from headrace.runtime.queue.event_rows import EventId
 from headrace.runtime.store.event_reads import EventReads
 from headrace.runtime.web.auth import TOKEN
 from headrace.runtime.web.query import check_names, read_headers, read_query

@@ -14,8 +14,8 @@ import structlog
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.contracts.events import EVENT_OF_TERMINAL, EventName
 from headrace.contracts.states import JobState, Reason
+from headrace.runtime.queue.event_rows import EventRow, to_row
 from headrace.runtime.queue.event_sender import EventSender
-from headrace.runtime.queue.history import EventRow, to_row
 from headrace.runtime.store.event_reads import EventReads
 from headrace.runtime.store.values import Settled
 from headrace.worker.held import Held

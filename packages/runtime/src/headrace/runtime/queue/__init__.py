@@ -18,9 +18,10 @@ from headrace.runtime.queue.base import (
     Verdict,
 )
 from headrace.runtime.queue.client import redis_client
+from headrace.runtime.queue.event_rows import EventId, EventRow
 from headrace.runtime.queue.event_sender import EventSender
 from headrace.runtime.queue.hints import Hints
-from headrace.runtime.queue.history import EventId, EventLog, EventPage, EventRow
+from headrace.runtime.queue.history import EventLog, EventPage
 from headrace.runtime.queue.keys import Keys
 from headrace.runtime.queue.limiter import RateLimiter, RateState
 from headrace.runtime.queue.redis_queue import RedisJobQueue

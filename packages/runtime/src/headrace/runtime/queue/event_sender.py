@@ -6,7 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from headrace.runtime.queue.history import EventLog, EventRow
+from headrace.runtime.queue.event_rows import EventRow
+from headrace.runtime.queue.history import EventLog
 
 MAX_WAITING = 4000
 """What one call can send; the oldest go first when more wait."""

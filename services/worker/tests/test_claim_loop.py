@@ -14,6 +14,7 @@ from headrace.contracts.states import JobState
 from headrace.local.stores import RedisServer
 from headrace.runtime.process import failpoints
 from headrace.runtime.queue.base import PUTBACK_MS, Entry
+from headrace.runtime.store.pools import Pools
 from headrace.testing.builders import make_job, make_job_id
 from headrace.testing.eventually import eventually
 from headrace.worker import claim_loop
@@ -73,6 +74,18 @@ async def test_a_paused_pool_is_left_alone_and_goes_on_within_a_second(stage: St
     assert (await stage.job(job)).attempt == 0
     await stage.queue.pause(POOL, False)
     child.complete(await child.take(within=5))
+
+
+async def test_b12_a_paused_pool_is_left_alone_while_redis_is_down(own_stage: Stage, own_redis: RedisServer) -> None:
+    (job,) = await own_stage.submit()
+    pools = Pools(own_stage.database)
+    await pools.pause(POOL, "test", "me")
+    own_redis.kill()
+    child = own_stage.child()
+    await asyncio.sleep(0.5)
+    assert (await own_stage.job(job)).state is JobState.QUEUED
+    await pools.resume(POOL, "me")
+    child.complete(await child.take())
 
 
 # -- hazard 7: the claim's own failures ------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from headrace.contracts.job import Job
 from headrace.contracts.states import JobState
 from headrace.runtime.process.ids import new_incarnation
 from headrace.runtime.queue.hints import Hints
+from headrace.runtime.store.pools import Pools
 from headrace.testing.eventually import eventually
 from headrace.testing.executors import TEST_POOL, read_effects
 from headrace.worker import child as child_module
@@ -100,6 +101,23 @@ async def test_jobs_of_every_kind_run_in_one_child(boot: Boot, tmp_path: Path) -
     assert (await rig.done(misfit, "failed")).error.type.endswith("InvalidPayload")
     await eventually(lambda: rig.board.counters() == (4, 3, 0))
     assert rig.board.running() == []
+
+
+async def test_b12_a_pause_in_mongodb_stops_claims_within_two_seconds_though_redis_never_hears_of_it(
+    boot: Boot, stage: Stage, tmp_path: Path
+) -> None:
+    rig = await boot()
+    running = await rig.submit("test.sleep", {"seconds": 3})
+    await eventually(lambda: stage.in_state(running, "processing"))
+    pools = Pools(stage.database)
+    await pools.pause(TEST_POOL, "a fire", "me")
+    await asyncio.sleep(2)
+    waiting = await rig.submit("test.sleep", {"seconds": 0})
+    await rig.done(running)  # what runs runs on
+    await asyncio.sleep(0.5)
+    assert (await stage.job(waiting)).state is JobState.QUEUED
+    await pools.resume(TEST_POOL, "me")
+    await rig.done(waiting)
 
 
 async def test_a_waiting_child_is_woken_and_does_not_wait_for_its_poll(

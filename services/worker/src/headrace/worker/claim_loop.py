@@ -80,6 +80,7 @@ class ClaimLoop:
         self._board = board
         self._announcer = announcer
         self._stopping = False
+        self._paused = False
         self._poked = asyncio.Event()
         self._judging: set[asyncio.Task[None]] = set()
         self._direct_at = 0.0
@@ -89,6 +90,13 @@ class ClaimLoop:
     def poke(self) -> None:
         """Look again now. Call on the event loop."""
         self._poked.set()
+
+    def set_paused(self, on: bool) -> None:
+        """Leave the pool alone, or go on: what MongoDB says, whatever Redis does (B12). Call on the event loop."""
+        if on != self._paused:
+            self._paused = on
+            self._poked.set()
+            log.info("claim.paused" if on else "claim.resumed", pool=self._pool.name)
 
     def stop(self) -> None:
         """Begin no claim after the one under way."""
@@ -102,7 +110,7 @@ class ClaimLoop:
             self._hand_back_stale()
             count = self._budget()
             pause = POLL_SECONDS
-            if count > 0:
+            if count > 0 and not self._paused:
                 try:
                     pause = await self._claim_once(count)
                 except StoreUnavailableError as error:

@@ -30,6 +30,7 @@ from headrace.runtime.store.database import Database
 from headrace.runtime.store.event_reads import EventReads
 from headrace.runtime.store.incarnations import Incarnations
 from headrace.runtime.store.persistent_queue import PersistentJobQueue
+from headrace.runtime.store.reads import Reads
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.audit import AUDIT_SECONDS, Audit
@@ -45,6 +46,8 @@ from headrace.worker.settler import Settler
 BEAT_SECONDS = 0.5
 PROGRESS_SECONDS = 1.0
 LIMIT_SECONDS = 0.25
+PAUSE_SECONDS = 1.5
+"""How often a child asks MongoDB whether its pool is paused: a pause is obeyed within two seconds (B12)."""
 STOP_SECONDS = 1.0
 """How long jobs that were told to stop at shutdown may take before the process ends around them."""
 FLUSH_SECONDS = 2.0
@@ -171,6 +174,7 @@ class JobWorker:
             self._duty(AUDIT_SECONDS, self._audit.run_once, "audit"),
             self._duty(PROGRESS_SECONDS, self._runner.flush_progress, "progress"),
             self._duty(LIMIT_SECONDS, self._runner.enforce_limits, "limits"),
+            self._duty(PAUSE_SECONDS, self._follow_pause, "pause"),
             self._listen_for_wakes(hints),
             self._listen_for_control(hints),
         )
@@ -183,6 +187,10 @@ class JobWorker:
 
     async def _beat(self) -> None:
         self._board.beat_loop()
+
+    async def _follow_pause(self) -> None:
+        paused = await Reads(self._database).paused()
+        self._claims.set_paused(self._spec.pool in paused)
 
     async def _listen_for_wakes(self, hints: Hints) -> None:
         async for _ in hints.wakes([self._spec.pool]):

@@ -95,3 +95,14 @@ def test_an_author_needs_one_import_line() -> None:
     assert set(executor.__all__) <= set(vars(executor))
     assert executor.ENTRY_POINT_GROUP == "headrace.executors"
     assert typing.get_origin(PoolName) is typing.Annotated
+
+
+def test_unless_an_executor_says_otherwise_older_payloads_are_taken_as_they_are_and_newer_ones_refused() -> None:
+    class Third(Resize):
+        contract_version = 3
+
+    payload: JsonValue = {"width": 1}
+    assert Third.upcast(payload, 1) is payload
+    assert Third.upcast(payload, 3) is payload
+    with pytest.raises(ValueError, match="version 4; 3 is the newest"):
+        Third.upcast(payload, 4)

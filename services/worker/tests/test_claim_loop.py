@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 from worker_stage import POOL, Child, Stage
 
 from headrace.contracts.job import Job, Priority
@@ -259,6 +260,26 @@ async def test_b13_a_job_of_an_unknown_type_waits_five_seconds_and_holds_up_nobo
     assert await drain(child, 3) == [job.id for job in known]
     await eventually(lambda: _delayed_by(stage, strange, now_ms, UNKNOWN_TYPE_MS))
     assert (await stage.job(strange)).attempt == 0
+
+
+async def test_a_job_of_a_newer_payload_version_is_left_to_workers_that_know_it_and_holds_up_nobody(
+    stage: Stage,
+) -> None:
+    (newer,) = await stage.submit(contract_version=3, priority=Priority.HIGH)
+    known = [(await stage.submit(contract_version=version))[0] for version in (1, 2)]
+    now_ms = await stage.queue.time_ms()
+    with structlog.testing.capture_logs() as logs:
+        old = stage.child(slots=1, versions={"noop": 2})
+        assert await drain(old, 2) == [job.id for job in known]
+        await eventually(lambda: _delayed_by(stage, newer, now_ms, UNKNOWN_TYPE_MS))
+    (told,) = [line for line in logs if line["event"] == "claim.newer_version"]
+    assert (told["pool"], told["jobs"]) == (POOL, 1)
+    assert await stage.reasons(newer) == ["submitted"], "nothing happened to it"
+    old.claims.stop()
+    child = stage.child(versions={"noop": 3})
+    held = await child.take(within=UNKNOWN_TYPE_MS / 1000 + 5)
+    assert (held.job.id, held.job.attempt) == (newer.id, 1)
+    child.complete(held)
 
 
 async def test_refused_ids_that_cannot_be_judged_stay_in_flight_for_the_sweep(stage: Stage) -> None:

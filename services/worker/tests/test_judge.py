@@ -14,15 +14,20 @@ from headrace.worker.judge import UNKNOWN_TYPE_MS, judge
 NOW = 1_000_000
 
 
-def place(state: JobState | None, *, due: bool = True, type_: str = "known") -> Place:
-    return Place("j", state, score=77, run_at_ms=NOW + 9000, due=due, type=type_)
+def place(state: JobState | None, *, due: bool = True, type_: str = "known", version: int = 2) -> Place:
+    return Place("j", state, score=77, run_at_ms=NOW + 9000, due=due, type=type_, contract_version=version)
 
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("due", [True, False])
 @pytest.mark.parametrize("state", [None, *JobState])
 def test_what_the_document_says_decides(state: JobState | None, due: bool, known: bool) -> None:
-    verdict = judge(place(state, due=due, type_="known" if known else "other"), types=("known",), now_ms=NOW)
+    for unknown in ({"type_": "other"}, {"version": 3}):
+        found = place(state, due=due, **({} if known else unknown))  # type: ignore[arg-type]
+        check(judge(found, types=("known",), versions={"known": 2}, now_ms=NOW), state, due=due, known=known)
+
+
+def check(verdict: Verdict, state: JobState | None, *, due: bool, known: bool) -> None:
     if state is None or state in TERMINAL:
         assert verdict == Verdict("j", "drop")
     elif state is JobState.PROCESSING:

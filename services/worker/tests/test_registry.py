@@ -61,6 +61,7 @@ CASES = {
         "C",
         "has no payload_model",
     ),
+    "has no usable version": ("class C(Good): contract_version = 0", "C", "has contract_version 0"),
     "has a payload model that is none": ("class C(Good): payload_model = dict", "C", "has no payload_model"),
 }
 

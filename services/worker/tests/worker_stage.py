@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -42,7 +42,15 @@ POOL = "default"
 class Child:
     """What a child is made of, less the threads."""
 
-    def __init__(self, stage: Stage, *, slots: int, horizon_seconds: float, types: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        slots: int,
+        horizon_seconds: float,
+        types: tuple[str, ...],
+        versions: Mapping[str, int] | None = None,
+    ) -> None:
         self.incarnation = new_incarnation()
         self.held = HeldJobs()
         self.board = Board.create(slots)
@@ -52,7 +60,7 @@ class Child:
         shared: dict[str, Any] = {"incarnation": self.incarnation, "state": stage.state, "held": self.held}
         self.settler = Settler(pool=POOL, queue=stage.queue, board=self.board, loop=self._loop, **shared)
         self.claims = ClaimLoop(
-            pool=Pool(POOL, types, slots, horizon_seconds),
+            pool=Pool(POOL, types, slots, horizon_seconds, versions or {}),
             queue=stage.queue,
             direct=PersistentJobQueue(stage.database),
             breaker=Breaker("redis"),
@@ -128,10 +136,16 @@ class Stage:
         self._children: list[Child] = []
 
     def child(
-        self, *, slots: int = 2, horizon_seconds: float = 0.0, types: tuple[str, ...] = ("noop",), start: bool = True
+        self,
+        *,
+        slots: int = 2,
+        horizon_seconds: float = 0.0,
+        types: tuple[str, ...] = ("noop",),
+        versions: Mapping[str, int] | None = None,
+        start: bool = True,
     ) -> Child:
         """A child that claims (unless `start` is false: then nothing of it runs)."""
-        child = Child(self, slots=slots, horizon_seconds=horizon_seconds, types=types)
+        child = Child(self, slots=slots, horizon_seconds=horizon_seconds, types=types, versions=versions)
         self._children.append(child)
         if start:
             child.claim()

@@ -46,6 +46,20 @@ async def test_a_job_is_claimed_exactly_when_it_waits_is_due_is_known_and_nobody
     assert {job_id: kit.document(job_id) for job_id in others} == before
 
 
+async def test_a_payload_newer_than_its_type_s_version_is_not_claimed_and_costs_nothing(kit: Any) -> None:
+    old, same, newer, other = [
+        await kit.put(type=kind, contract_version=version)
+        for kind, version in (("noop", 1), ("noop", 2), ("noop", 3), ("free", 9))
+    ]
+    all_ids = ids([old, same, newer, other])
+    claimed = await kit.manager.claim(all_ids, token="t", owner="w", types=["noop", "free"], versions={"noop": 2})
+    assert set(ids(claimed)) == {old.id, same.id, other.id}
+    stored = await kit.reads.job(newer.id)
+    assert (stored.state, stored.attempt, len(stored.log)) == (JobState.QUEUED, 0, 1)
+    (place,) = await kit.manager.places([newer.id])
+    assert (place.type, place.contract_version, place.due) == ("noop", 3, True)
+
+
 async def test_a_claim_raises_the_attempt_by_one_and_names_owner_token_and_time(kit: Any, now: datetime) -> None:
     placed = kit.place(JobState.QUEUED, started_at=now)
     (job,) = await take(kit, placed.id, token="$t", owner="$w")

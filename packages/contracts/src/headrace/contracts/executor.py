@@ -142,10 +142,29 @@ class JobExecutor(ABC, Generic[PayloadT]):
     payload_model: ClassVar[type[BaseModel]]
     policy: ClassVar[ExecutionPolicy] = ExecutionPolicy()
     contract_version: ClassVar[int] = 1
+    """The version of the payload's meaning, 1 or more. Stored with each job; a worker never claims a newer one."""
 
     @abstractmethod
     def execute(self, context: JobContext, payload: PayloadT) -> Awaitable[JsonValue] | JsonValue:
         """Do the job and return its result, at most `JOB_PAYLOAD_LIMIT_BYTES` as JSON text."""
+
+    @classmethod
+    def upcast(cls, payload: JsonValue, version: int) -> JsonValue:
+        """Bring a payload of another version to this one. The worker calls it before it validates, never for equal.
+
+        Unless overridden: an older payload is taken as it is, and the model decides whether it fits.
+
+        Args:
+            payload: As it was submitted, already parsed. Yours to change.
+            version: The `contract_version` it was submitted under.
+
+        Raises:
+            ValueError: The version is newer than this executor knows. Whatever an executor raises here counts as the
+                job's own error.
+        """
+        if version > cls.contract_version:
+            raise ValueError(f"the payload has version {version}; {cls.contract_version} is the newest known here")
+        return payload
 
     @classmethod
     def is_async(cls) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -26,7 +26,7 @@ from headrace.worker.board import Board
 from headrace.worker.budget import RunTimes, claim_budget, stale_after_seconds
 from headrace.worker.feed import Feed
 from headrace.worker.held import Held, HeldJobs
-from headrace.worker.judge import judge
+from headrace.worker.judge import is_newer, judge
 from headrace.worker.settler import Settler
 
 POLL_SECONDS = 1.0
@@ -46,6 +46,8 @@ class Pool:
     types: tuple[str, ...]
     slots: int
     horizon_seconds: float
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """The newest payload version known of each type."""
 
 
 class ClaimLoop:
@@ -186,7 +188,9 @@ class ClaimLoop:
     async def _take(self, ids: Sequence[str], token: str) -> list[Job]:
         """Claim in MongoDB. An unknown outcome is resolved by the token before anything is put back."""
         try:
-            return await self._state.claim(ids, token=token, owner=self._incarnation, types=self._pool.types)
+            return await self._state.claim(
+                ids, token=token, owner=self._incarnation, types=self._pool.types, versions=self._pool.versions
+            )
         except StoreUnavailableError as error:
             log.warning("claim.unresolved", detail=str(error), ids=len(ids))
         pause = 0.1
@@ -216,7 +220,9 @@ class ClaimLoop:
                 if self._announcer is not None:
                     await self._announcer.stand(expired)
                 places = await self._state.places(ids)
-            verdicts = [judge(place, types=self._pool.types, now_ms=now_ms) for place in places]
+            verdicts = [
+                judge(place, types=self._pool.types, versions=self._pool.versions, now_ms=now_ms) for place in places
+            ]
             await self._queue.putback(self._pool.name, token=token, verdicts=verdicts)
         except StoreUnavailableError as error:
             # They stay in flight; the sweep looks at them.
@@ -225,6 +231,9 @@ class ClaimLoop:
         counts: dict[str, int] = {}
         for verdict in verdicts:
             counts[verdict.place] = counts.get(verdict.place, 0) + 1
+        newer = sum(1 for place in places if place.state is JobState.QUEUED and is_newer(place, self._pool.versions))
+        if newer:
+            log.warning("claim.newer_version", pool=self._pool.name, jobs=newer)
         log.info("claim.refused", pool=self._pool.name, **counts)
 
     def _until_stale(self, seconds: float) -> float:

@@ -141,7 +141,13 @@ class JobWorker:
             if isinstance(executor, UsesResources):
                 executor.use(resources)
         self._claims = ClaimLoop(
-            pool=Pool(spec.pool, spec.types, spec.slots, self._config.claim_horizon_ms / 1000),
+            pool=Pool(
+                spec.pool,
+                spec.types,
+                spec.slots,
+                self._config.claim_horizon_ms / 1000,
+                {name: executor.contract_version for name, executor in self._executors.items()},
+            ),
             incarnation=spec.incarnation,
             queue=self._queue,
             direct=PersistentJobQueue(self._database),

@@ -62,4 +62,7 @@ def _load(point: metadata.EntryPoint) -> ExecutorClass:
     model = getattr(executor, "payload_model", None)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise ConfigError(f"executor {point.name!r} ({point.value}) has no payload_model that is a pydantic model")
+    version: object = executor.contract_version
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version < 2**31:
+        raise ConfigError(f"executor {point.name!r} ({point.value}) has contract_version {version!r}, not 1 or more")
     return executor

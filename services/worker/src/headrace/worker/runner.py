@@ -29,6 +29,7 @@ from headrace.worker.budget import RunTimes
 from headrace.worker.context import RunningContext
 from headrace.worker.held import Held, Stop
 from headrace.worker.interrupt import AskedToStop, SoftLimit, finish, interrupt_thread
+from headrace.worker.payloads import read_payload
 
 COOPERATE_SECONDS = 1.0
 """How long a plain function that was asked to stop may take before an exception is raised in its thread."""
@@ -224,7 +225,7 @@ class Runner:
 
 def _payload(executor: JobExecutor[Any], held: Held) -> Any:
     try:
-        return executor.payload_model.model_validate_json(held.job.payload)
+        return read_payload(executor, held.job.payload, held.job.contract_version)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"

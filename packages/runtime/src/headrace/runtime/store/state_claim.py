@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.contracts.job import Job
@@ -15,16 +15,33 @@ from headrace.runtime.store.values import Place
 
 CLAIM_SECONDS = 5.0
 """A claim's deadline; the in-flight sweep leaves ids alone until well after it."""
-PLACE_FIELDS = {"state": 1, "score": 1, "run_at": 1, "expires_at": 1, "type": 1, "owner": 1, "claim_token": 1}
+PLACE_FIELDS = dict.fromkeys(
+    ("state", "score", "run_at", "expires_at", "type", "contract_version", "owner", "claim_token"), 1
+)
 
 
 class Claiming(StateBase):
     """Claims and judgements."""
 
-    async def claim(self, job_ids: Sequence[str], *, token: str, owner: str, types: Sequence[str]) -> list[Job]:
+    async def claim(
+        self,
+        job_ids: Sequence[str],
+        *,
+        token: str,
+        owner: str,
+        types: Sequence[str],
+        versions: Mapping[str, int] | None = None,
+    ) -> list[Job]:
         """Claim what may be claimed among `job_ids`, and return exactly that.
 
         A job is started only from this answer: it was read back from a majority with state, owner and token.
+
+        Args:
+            job_ids: The candidates.
+            token: Of this claim.
+            owner: The incarnation that claims.
+            types: The job types it knows.
+            versions: The newest payload version it knows of a type; a type that is not in it has no limit.
 
         Raises:
             StoreUnavailableError, OutcomeUnknownError: Resolve with `claimed` before the ids are put back.
@@ -36,6 +53,7 @@ class Claiming(StateBase):
                     "state": JobState.QUEUED.value,
                     "type": {"$in": list(types)},
                     "cancel_requested_at": None,
+                    **_not_newer(versions),
                     "$expr": {
                         "$and": [
                             {"$lte": ["$run_at", "$$NOW"]},
@@ -115,6 +133,14 @@ def to_place(job_id: str, document: dict[str, Any] | None) -> Place:
         due=document["due"],
         expired=document["expired"],
         type=document["type"],
+        contract_version=document["contract_version"],
         owner=document.get("owner"),
         claim_token=document.get("claim_token"),
     )
+
+
+def _not_newer(versions: Mapping[str, int] | None) -> dict[str, Any]:
+    """Filter part: the payload is of a version that the claimer knows."""
+    if not versions:
+        return {}
+    return {"$nor": [{"type": name, "contract_version": {"$gt": newest}} for name, newest in versions.items()]}

@@ -103,5 +103,6 @@ class Place:
     due: bool = False
     expired: bool = False
     type: str = ""
+    contract_version: int = 1
     owner: str | None = None
     claim_token: str | None = None

@@ -184,18 +184,6 @@ async def test_counts_are_by_state_with_the_bytes_of_good_pages(results):
     assert sum((await results.counts("none")).values()) == 0
 
 
-async def test_delete_removes_everything_of_one_job(database, results):
-    for job in ("job", "job2"):
-        await results.save(job, 1, [make_page(text="t", links=("http://e.org/a",))])
-
-    await results.delete("job")
-    await results.delete("job")
-
-    for name in ("crawl_pages", "crawl_links", "crawl_texts"):
-        (document,) = await database.handle[name].find({}).to_list(None)
-        assert document["_id"].startswith("job2:")
-
-
 async def test_there_is_no_second_index(database, results):
     await results.ensure_indexes()
     await results.save("job", 1, [make_page()])
@@ -219,8 +207,6 @@ async def test_a_store_that_is_away_is_said_in_our_words(config, own_mongo, monk
         await listed(results.resume("job"))
     with pytest.raises(StoreUnavailableError):
         await results.counts("job")
-    with pytest.raises(StoreUnavailableError):
-        await results.delete("job")
     away.close()
 
 

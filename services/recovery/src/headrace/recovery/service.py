@@ -11,6 +11,7 @@ import structlog
 
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.recovery.counts import Counts, Duty
+from headrace.recovery.crawl_data import CrawlDataDuty
 from headrace.recovery.dead_claims import DeadClaimsDuty
 from headrace.recovery.deaths import DeathDuty
 from headrace.recovery.expiry import ExpiryDuty
@@ -79,6 +80,7 @@ class JobRecoveryService:
             GhostDuty(parts, suspects),
             self.full_pass,
             PruneDuty(parts),
+            CrawlDataDuty(parts),
             self._unserved,
         )
 

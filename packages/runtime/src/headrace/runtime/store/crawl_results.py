@@ -5,6 +5,8 @@ Three collections, read by the range of ids that a job's id begins, so that no s
 - `crawl_pages`, `_id` = `<job>:<url hash>`: one small document per URL, failed and skipped ones too;
 - `crawl_links`, the same `_id`: all links of the page;
 - `crawl_texts`, `_id` = `<job>:<text hash>`: each text once.
+
+They leave when their job's document is gone: `crawl_leftovers`.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ DUPLICATE_KEY = 11000
 RESUME_BATCH = 1000
 MAX_PAGE_LIMIT = 1000
 SCAN_SECONDS = 30.0
-"""For a stretch of a resume, a count or a delete. Calls for people keep the shorter limits of `faults`."""
+"""For a stretch of a resume or a count. Calls for people keep the shorter limits of `faults`."""
 
 
 class CrawlResults:
@@ -158,16 +160,6 @@ class CrawlResults:
                 counts[group["_id"]] = group["count"]
                 counts["bytes"] += group["bytes"] if group["_id"] == "ok" else 0
         return counts
-
-    async def delete(self, job_id: str) -> None:
-        """Remove everything of a job. Pages go last, so that an interrupted call can be repeated by whoever lists them.
-
-        Raises:
-            StoreUnavailableError: MongoDB did not confirm; call it again.
-        """
-        for collection in (self._texts, self._links, self._pages):
-            with _writing("crawl delete", SCAN_SECONDS):
-                await collection.delete_many({"_id": _range(job_id)})
 
     async def _write(self, collection: Any, writes: Sequence[UpdateOne | ReplaceOne[Document]], attempt: int) -> None:
         if not writes:

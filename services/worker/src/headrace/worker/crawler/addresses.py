@@ -14,16 +14,26 @@ from typing import Any
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 
+WEB_PORTS = frozenset({80, 443, 8000, 8008, 8080, 8443})
+
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 
 
 class BlockedAddressError(OSError):
-    """The address is not one that this crawler may connect to."""
+    """The address is not one that this crawler may connect to; `code` is the word that is stored."""
+
+    code = "blocked_address"
 
     def __init__(self) -> None:
         # One text for all: the connector merges the errors of a name's addresses only if they read the same.
-        super().__init__("the address is not public")
+        super().__init__("the address is not public, or the port not one of the web's")
+
+
+class BlockedPortError(BlockedAddressError):
+    """The port is not one that web servers use: other services must not be talked to in HTTP."""
+
+    code = "blocked_port"
 
 
 def unwrap(address: Address) -> Address:
@@ -60,12 +70,17 @@ def is_allowed(text: str, *, allow_private: bool) -> bool:
 
 
 def guarded_sockets(*, allow_private: bool) -> Callable[[AddressInfo], socket.socket]:
-    """A socket factory for aiohttp's connector that raises `BlockedAddressError` for inner addresses."""
+    """A socket factory for aiohttp's connector that raises `BlockedAddressError` for inner addresses.
+
+    Other ports than `WEB_PORTS` are refused too, unless `allow_private` is set: local servers take any port.
+    """
 
     def make_socket(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, where = info
         if not is_allowed(str(where[0]), allow_private=allow_private):
             raise BlockedAddressError
+        if not allow_private and where[1] not in WEB_PORTS:
+            raise BlockedPortError
         return socket.socket(family=family, type=kind, proto=protocol)
 
     return make_socket

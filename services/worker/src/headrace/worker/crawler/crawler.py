@@ -21,6 +21,8 @@ from headrace.worker.crawler.visit import Visit, Visitor
 
 MAX_OPEN = 128
 """Visits at once over all hosts."""
+HOLD_SECONDS = 0.01
+"""Longest work on one page's links before the others get a turn."""
 
 Stopped = Literal["complete", "max_pages"]
 Keep = Callable[[StoredPage], Awaitable[None]]
@@ -178,9 +180,8 @@ class Crawler:
         return not (self._frontier.is_waiting(key) or key in self._running or key in self._pending)
 
     async def _finish(self, target: Target, visit: Visit, final_url: str | None = None) -> None:
-        depth = target.depth + 1
         links = visit.reading.links if visit.reading else ()
-        found = tuple(url for url in links if self._reaches(url, depth) and self._frontier.add(url, depth))
+        found = await self._find(links, target.depth + 1)
         # Counted before the wait, or a cancel in it would lose the page from the progress.
         self.counts.add(visit.state, visit.size)
         self._running.discard(target.key)
@@ -188,6 +189,18 @@ class Crawler:
         await self._keep(_page_of(target, visit, final_url, links=links, found=found))
         for redirect, outcome in settled:
             await self._finish_redirect(redirect, outcome)
+
+    async def _find(self, links: Iterable[str], depth: int) -> tuple[str, ...]:
+        """The links in reach that nobody named before; they wait in the frontier now."""
+        clock = asyncio.get_running_loop().time
+        found, pause_at = [], clock() + HOLD_SECONDS
+        for url in links:
+            if self._reaches(url, depth) and self._frontier.add(url, depth):
+                found.append(url)
+            if clock() >= pause_at:  # patterns may take a while on thousands of links
+                await asyncio.sleep(0)
+                pause_at = clock() + HOLD_SECONDS
+        return tuple(found)
 
     async def _finish_redirect(self, redirect: Redirect, outcome: Outcome) -> None:
         self._pending.discard(redirect.source.key)

@@ -78,7 +78,7 @@ async def fetch(
         any_type: Read the body of a 2xx whatever its type, and cut it at `max_bytes` instead of refusing it.
 
     Raises:
-        FetchError: `timeout, connection, dns, tls, blocked_address, bad_response, too_large`.
+        FetchError: `timeout, connection, dns, tls, blocked_address, blocked_port, bad_response, too_large`.
     """
     limit = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=min(CONNECT_SECONDS, timeout_seconds))
     try:
@@ -128,7 +128,7 @@ def _explain(error: Exception) -> FetchError:
         case aiohttp.ClientSSLError():
             return FetchError("tls")
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, BlockedAddressError):
-            return FetchError("blocked_address")
+            return FetchError(error.os_error.code)
         case aiohttp.ClientOSError() | aiohttp.ServerDisconnectedError():
             return FetchError("connection", retryable=True)
         case aiohttp.ClientPayloadError():

@@ -101,7 +101,7 @@ class Frontier:
                 del self._waiting[target.key]
                 return target
         del self._levels[self._level][host]
-        self._turns.remove(host)
+        self._turns.pop()  # it was moved to the end for its turn
         return None
 
     def _open_level(self) -> bool:

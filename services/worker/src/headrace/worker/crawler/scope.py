@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
+from headrace.worker.crawler.patterns import Matches, any_of
 from headrace.worker.crawler.payload import CrawlPayload
 from headrace.worker.crawler.urls import canonical
 
 
 class Scope:
-    """Decides by host and patterns. Start URLs are in scope whatever the patterns say.
-
-    The patterns come from the submitter and run on Python's own engine: they are capped in length and number, not in
-    running time.
-    """
+    """Decides by host and patterns. Start URLs are in scope whatever the patterns say."""
 
     def __init__(self, payload: CrawlPayload) -> None:
         spelled = [canonical(url) for url in payload.start_urls]
         self.start_urls = list(dict.fromkeys(url for url in spelled if url))
         self._starts = frozenset(self.start_urls)
         self._hosts = {_site_of(url) for url in self.start_urls} if payload.same_host else None
-        self._include = [re.compile(pattern) for pattern in payload.include]
-        self._exclude = [re.compile(pattern) for pattern in payload.exclude]
+        self._include: Matches | None = any_of(tuple(payload.include)) if payload.include else None
+        self._exclude: Matches | None = any_of(tuple(payload.exclude)) if payload.exclude else None
 
     def admits(self, url: str) -> bool:
         """Whether a canonical URL may be fetched by this crawl."""
@@ -30,9 +26,9 @@ class Scope:
             return True
         if self._hosts is not None and _site_of(url) not in self._hosts:
             return False
-        if self._include and not any(pattern.fullmatch(url) for pattern in self._include):
+        if self._include is not None and not self._include(url):
             return False
-        return not any(pattern.fullmatch(url) for pattern in self._exclude)
+        return self._exclude is None or not self._exclude(url)
 
 
 def _site_of(url: str) -> tuple[str, int | None]:

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from recovery_stage import POOL, Stage
 
 from headrace.contracts.config import JobConfig
+from headrace.contracts.errors import ConfigError
 from headrace.contracts.states import JobState
 from headrace.local import ports
 from headrace.local.stores import MongoServer, RedisServer
@@ -161,12 +163,40 @@ async def test_the_probes_say_when_mongodb_is_missing(config: JobConfig) -> None
         assert checks["leadership"] == {"ok": True, "detail": "standby", "breaker": None}
 
 
-async def test_hazard_21_a_redis_that_evicts_is_not_ready(own_config: JobConfig, own_stage: Stage) -> None:
-    await own_stage.redis.config_set("maxmemory-policy", "allkeys-lru")
+async def test_hazard_21_a_redis_that_evicts_is_refused_at_the_start_and_noticed_later(
+    own_config: JobConfig, own_stage: Stage
+) -> None:
     async with served(own_config) as client:
-        answer = await client.get("/readyz")
-        assert answer.status == 503
-        assert "noeviction" in (await answer.json())["checks"]["redis"]["detail"]
+        await own_stage.redis.config_set("maxmemory-policy", "allkeys-lru")
+
+        async def is_noticed() -> bool:
+            answer = await client.get("/readyz")
+            return answer.status == 503 and "noeviction" in (await answer.json())["checks"]["redis"]["detail"]
+
+        await eventually(is_noticed)
+    app = await build_app(own_config)
+    runner = web.AppRunner(app)
+    with pytest.raises(ConfigError, match="noeviction"):
+        await runner.setup()
+    await runner.cleanup()
+    await app[SERVICE].stop()
+
+
+async def test_the_breakers_are_shown_by_the_probe_and_the_metrics(
+    own_config: JobConfig, own_redis: RedisServer
+) -> None:
+    async with served(own_config) as client:
+        await asyncio.to_thread(own_redis.kill)
+
+        async def is_open() -> bool:
+            text = await (await client.get("/metrics")).text()
+            return 'job_breaker_open{breaker="redis"} 1.0' in text and 'job_breaker_open{breaker="mongodb"} 0.0' in text
+
+        await eventually(is_open)
+        checks = (await (await client.get("/readyz")).json())["checks"]
+        assert not checks["redis"]["ok"]
+        assert checks["redis"]["breaker"] in ("open", "half-open")
+        assert checks["mongodb"]["breaker"] == "closed"
 
 
 async def test_a_healthy_leader_is_ready_and_shows_its_metrics(config: JobConfig) -> None:

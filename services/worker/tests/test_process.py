@@ -168,3 +168,14 @@ async def test_sigterm_without_stores_ends_it_in_order(run: Any) -> None:
     service.process.send_signal(signal.SIGTERM)
     assert await service.ended() == 0
     assert "Traceback" not in service.output
+
+
+async def test_hazard_21_a_redis_that_evicts_is_one_clear_line_and_the_service_does_not_start(
+    run: Any, config: JobConfig
+) -> None:
+    with RedisServer(settings={"maxmemory-policy": "allkeys-lru"}) as evicting:
+        service = run(JOB_REDIS_URL=evicting.url, JOB_MONGO_URL=config.mongo_url.get_secret_value())
+        assert await service.ended() == 2
+    assert "Traceback" not in service.output
+    assert service.output.strip().splitlines()[-1].startswith("headrace-worker: Redis must run with maxmemory-policy")
+    assert not service.events("child.started")

@@ -14,6 +14,7 @@ from headrace.runtime.process.lifecycle import on_drain
 from headrace.runtime.web.app import load_tokens, make_app
 from headrace.runtime.web.metrics import REGISTRY
 from headrace.runtime.web.probes import CheckResult
+from headrace.runtime.web.watched import Watched, refuse_wrong_setup, watch
 
 SERVICE: web.AppKey[JobRecoveryService] = web.AppKey("SERVICE", JobRecoveryService)
 
@@ -25,23 +26,18 @@ async def build_app(config: JobConfig) -> web.Application:
         ConfigError: An address or the tokens file is wrong.
     """
     parts = open_parts(config)
-
-    async def redis() -> CheckResult:
-        await parts.queue.ping()
-        await parts.queue.check_policy()
-        return CheckResult(ok=True)
-
-    async def mongodb() -> CheckResult:
-        await parts.database.ping()
-        return CheckResult(ok=True)
+    redis = Watched(parts.redis_breaker, parts.queue.check_policy)
+    mongodb = Watched(parts.mongo_breaker, parts.database.ping)
 
     async def leadership() -> CheckResult:
         return CheckResult(ok=True, detail="leader" if app[SERVICE].leadership.is_leading() else "standby")
 
-    checks = {"redis": redis, "mongodb": mongodb, "leadership": leadership}
+    checks = {"redis": redis.check, "mongodb": mongodb.check, "leadership": leadership}
     app = make_app(config, name=NAME, routes=(), checks=checks, tokens=load_tokens(config))
     app[SERVICE] = JobRecoveryService(parts, RecoveryMetrics(app[REGISTRY]))
+    refuse_wrong_setup(app, redis)
     app.cleanup_ctx.append(_run)
+    watch(app, redis, mongodb)
     on_drain(app, app[SERVICE].stop)
     return app
 

@@ -36,6 +36,7 @@ class Leadership:
     ) -> None:
         holder = f"{NAME}-{secrets.token_hex(8)}"
         self._lease = LeaderLease(parts.database, name=NAME, holder=holder, seconds=LEASE_SECONDS)
+        self._mongo = parts.mongo_breaker
         self._on_new = on_new
         self._clock = clock
         self._until = float("-inf")
@@ -52,7 +53,8 @@ class Leadership:
             StoreUnavailableError: MongoDB does not answer; the leadership ends with the lease.
         """
         asked, was_leading = self._clock(), self.is_leading()
-        epoch = await self._lease.acquire()
+        # Behind the breaker: while MongoDB is away the lease ends by itself, and with it every duty.
+        epoch = await self._mongo.call(self._lease.acquire)
         if epoch is None:
             if was_leading:
                 log.warning("recovery.leadership_lost", epoch=self._epoch)

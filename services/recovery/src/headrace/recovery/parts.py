@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.contracts.config import JobConfig
+from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.queue import EventLog, RedisJobQueue, redis_client
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.event_reads import EventReads
@@ -15,6 +16,8 @@ from headrace.runtime.store.reconcile_reads import ReconcileReads
 from headrace.runtime.store.state_manager import JobStateManager
 
 NAME = "recovery"
+RESET_SECONDS = 1.0
+"""How long a store that does not answer is left alone: what a rebuild or a requeue waits for at most."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Parts:
     queue: RedisJobQueue
     events: EventLog
     event_reads: EventReads
+    redis_breaker: Breaker
+    mongo_breaker: Breaker
 
     async def close(self) -> None:
         """Close every connection."""
@@ -46,6 +51,7 @@ def open_parts(config: JobConfig) -> Parts:
     """
     redis = redis_client(config.redis_url, kind="command", name=NAME)
     database = Database(config, appname=NAME)
+    redis_breaker = Breaker("redis", reset_seconds=RESET_SECONDS)
     return Parts(
         config=config,
         database=database,
@@ -56,7 +62,9 @@ def open_parts(config: JobConfig) -> Parts:
         reconcile=ReconcileReads(database),
         incarnations=Incarnations(database),
         job_types=JobTypes(database),
-        queue=RedisJobQueue(redis, namespace=config.namespace),
+        queue=RedisJobQueue(redis, namespace=config.namespace, breaker=redis_breaker),
         events=EventLog(redis, config.namespace),
         event_reads=EventReads(database),
+        redis_breaker=redis_breaker,
+        mongo_breaker=Breaker("mongodb", reset_seconds=RESET_SECONDS),
     )

@@ -14,6 +14,7 @@ from headrace.runtime.process.lifecycle import on_drain
 from headrace.runtime.web.app import load_tokens, make_app
 from headrace.runtime.web.metrics import REGISTRY
 from headrace.runtime.web.probes import CheckResult
+from headrace.runtime.web.watched import Watched, refuse_wrong_setup, watch
 from headrace.worker.service import JobWorkerService
 
 DEFAULT_PORT = 8082
@@ -23,14 +24,8 @@ SERVICE: Final = web.AppKey("SERVICE", JobWorkerService)
 def build_app(config: JobConfig) -> web.Application:
     """Put the service together; connects to nothing."""
     service = JobWorkerService(config)
-
-    async def redis() -> CheckResult:
-        await service.queue.ping()
-        return CheckResult(ok=True)
-
-    async def mongo() -> CheckResult:
-        await service.database.ping()
-        return CheckResult(ok=True)
+    redis = Watched(service.redis_breaker, service.queue.check_policy)
+    mongo = Watched(service.mongo_breaker, service.database.ping)
 
     async def children() -> CheckResult:
         ready = service.pools is not None and service.pools.is_ready()
@@ -40,12 +35,14 @@ def build_app(config: JobConfig) -> web.Application:
         config,
         name="worker",
         routes=[],
-        checks={"redis": redis, "mongo": mongo, "children": children},
+        checks={"redis": redis.check, "mongo": mongo.check, "children": children},
         tokens=load_tokens(config),
     )
     app[SERVICE] = service
     app[REGISTRY].register(WorkerCollector(service))
+    refuse_wrong_setup(app, redis)
     app.cleanup_ctx.append(_run)
+    watch(app, redis, mongo)
     on_drain(app, service.drain)
     return app
 

@@ -19,6 +19,7 @@ from headrace.contracts.config import JobConfig
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.contracts.events import EVENT_OF_TERMINAL, EventName, JobEvent
 from headrace.contracts.heartbeat import Heartbeat
+from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.process.every import every
 from headrace.runtime.process.ids import new_token
 from headrace.runtime.queue.base import Entry
@@ -58,7 +59,8 @@ class JobWorkerService:
         self.name = f"{socket.gethostname()}-{new_token()[:8]}"
         self.database = Database(config, appname="headrace-worker-supervisor", max_pool_size=4)
         self.redis = redis_client(config.redis_url, kind="command", name="headrace-worker-supervisor")
-        self.queue = RedisJobQueue(self.redis, namespace=config.namespace)
+        self.redis_breaker, self.mongo_breaker = Breaker("redis"), Breaker("mongo")
+        self.queue = RedisJobQueue(self.redis, namespace=config.namespace, breaker=self.redis_breaker)
         self._hints = Hints(self.redis, config.namespace)
         self._events = EventLog(self.redis, config.namespace)
         self._incarnations = Incarnations(self.database)

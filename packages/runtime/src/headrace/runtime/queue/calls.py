@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 
+from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.queue import scripts
 from headrace.runtime.queue.base import PIECE, Entry, Verdict
 from headrace.runtime.queue.keys import Keys
@@ -22,14 +23,17 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 
 class PoolCalls:
-    """Base of the verbs: one Redis, one namespace."""
+    """Base of the verbs: one Redis, one namespace, and perhaps a breaker around every script."""
 
-    def __init__(self, redis: Redis, *, namespace: str) -> None:
+    def __init__(self, redis: Redis, *, namespace: str, breaker: Breaker | None = None) -> None:
         self._redis = redis
         self._keys = Keys(namespace)
+        self._breaker = breaker
 
     async def _run(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
-        return await scripts.run(self._redis, name, keys, args)
+        if self._breaker is None:
+            return await scripts.run(self._redis, name, keys, args)
+        return await self._breaker.call(lambda: scripts.run(self._redis, name, keys, args))
 
 
 def is_id(text: str) -> bool:

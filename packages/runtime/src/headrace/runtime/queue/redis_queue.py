@@ -21,6 +21,7 @@ class RedisJobQueue(MendVerbs):
     Args:
         redis: From `redis_client(kind="command")`; closed by `close()`.
         namespace: Prefix of every key and channel.
+        breaker: Refuses verbs at once while Redis is known to be away; for callers that have none of their own.
     """
 
     async def depths(self, pool: str) -> Depths:

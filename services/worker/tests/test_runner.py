@@ -112,6 +112,18 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     rig.close()
 
 
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Keeps coverage out of a test that raises exceptions into its own thread.
+
+    A tracer that is hit in the middle of its bookkeeping keeps its lock, and every traced thread stands still.
+    """
+    trace = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(trace)
+
+
 def as_coroutine(body: Body) -> Body:
     async def run(context: Any) -> Any:
         await asyncio.sleep(0)
@@ -316,6 +328,7 @@ def spin(seconds: float) -> None:
         pass
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_plain_function_over_its_limit_times_out(rig: Rig) -> None:
     end = enforced(rig)
     held = rig.run(lambda _: spin(30), timeout_seconds=0.1)
@@ -323,6 +336,7 @@ def test_a_plain_function_over_its_limit_times_out(rig: Rig) -> None:
     assert ending(held) == ("queued", "timeout")
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("stop", "expected"), STOPS)
 def test_a_plain_function_that_does_not_look_is_interrupted_a_while_after_it_was_asked_to_stop(
     rig: Rig, stop: Stop, expected: tuple[str, str] | None, monkeypatch: pytest.MonkeyPatch
@@ -361,6 +375,7 @@ class BoomerangError(Exception):
         return "never reached"
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_limit_that_fires_while_the_ending_is_recorded_still_leaves_a_settlement(rig: Rig) -> None:
     held = make_held("plain")
     rig.run(raising(BoomerangError(held, SoftLimit)), held=held)
@@ -375,6 +390,7 @@ def test_a_limit_that_fires_while_the_ending_is_recorded_still_leaves_a_settleme
     assert ending(stopped) == ("queued", "released")
 
 
+@pytest.mark.usefixtures("untraced")
 def test_interrupts_at_any_moment_hit_their_own_job_or_nothing(rig: Rig) -> None:
     """Thousands of jobs, each with a limit that fires at a seeded moment around its end."""
     rounds = 3000

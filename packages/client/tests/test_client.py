@@ -255,3 +255,44 @@ def test_a_code_from_the_future_keeps_its_words() -> None:
     assert isinstance(known, ValidationFailedError)
     assert known.allow == ("GET", "HEAD")
     assert len(known.errors) == 1
+
+
+async def test_many_are_submitted_a_thousand_at_a_time_each_with_its_own_outcome(
+    server: Server, client: Client
+) -> None:
+    full = {"type": "/problems/queue-full", "title": "t", "status": 429, "detail": "full", "id": "x"}
+    first = [{"index": n, "status": 201, "job": job()} for n in range(999)] + [
+        {"index": 999, "status": 429, "problem": full}
+    ]
+    second = [{"index": 0, "status": 200, "job": job(state="completed")}]
+    server.answers = [
+        problem("store-unavailable", 503, {"Retry-After": "0"}),
+        web.json_response({"results": first}),
+        web.json_response({"results": second}),
+    ]
+    outcomes = await client.submit_many(
+        [{"type": "noop", "payload": n} for n in range(1000)] + [{"type": "noop", "payload": 1, "idempotency_key": "k"}]
+    )
+    assert len(outcomes) == 1001
+    assert isinstance(outcomes[999], QueueFullError)
+    assert (outcomes[999].detail, outcomes[999].job_id) == ("full", "x")
+    assert outcomes[1000].state is JobState.COMPLETED
+    sent = [body["jobs"] for _, _, _, body in server.requests]
+    assert sent[0] == sent[1], "the same keys in every try"
+    assert len({item["idempotency_key"] for item in sent[0]}) == 1000
+    assert sent[2] == [{"type": "noop", "payload": 1, "idempotency_key": "k"}]
+
+
+async def test_a_replay_carries_one_key_through_its_tries(server: Server, client: Client) -> None:
+    server.answers = [problem("store-unavailable", 503, {"Retry-After": "0"}), web.json_response(job(replay_of="old"))]
+    assert (await client.replay(JOB_ID)).replay_of == "old"
+    assert [path for _, path, _, _ in server.requests] == [f"/base/v1/jobs/{JOB_ID}/replay"] * 2
+    assert len({headers["Idempotency-Key"] for _, _, headers, _ in server.requests}) == 1
+
+
+async def test_why_tells_the_reasons(server: Server, client: Client) -> None:
+    server.answers = [
+        web.json_response({"reasons": [{"code": "behind", "detail": "d"}], "position": 3, "eta_seconds": 1.5, "new": 1})
+    ]
+    why = await client.why(JOB_ID)
+    assert (why.position, why.reasons[0].code) == (3, "behind")

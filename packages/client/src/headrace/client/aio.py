@@ -6,12 +6,14 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
+from headrace.client.problems import error_of_problem
 from headrace.client.transport import Transport
-from headrace.contracts.api import HistoryView, JobView, PageList, PageView
-from headrace.contracts.errors import NotFoundError
+from headrace.contracts.api import HistoryView, JobView, PageList, PageView, WhyView
+from headrace.contracts.errors import ApiError, NotFoundError
+from headrace.contracts.submission import MAX_BATCH_JOBS
 
 _ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 
@@ -64,6 +66,43 @@ class Client:
             headers={"Idempotency-Key": key},
         )
         return _job(found)
+
+    async def submit_many(self, jobs: Sequence[Mapping[str, Any]]) -> list[JobView | ApiError]:
+        """Have many jobs done, a thousand per request.
+
+        Args:
+            jobs: Submissions with `type`, `payload` and whatever else `submit` takes; one without an
+                `idempotency_key` gets a new one, so that nothing is made twice however often a request is sent.
+
+        Returns:
+            For each, in order, the job, or the exception that `submit` would have raised. Items that were refused are
+            not tried again.
+        """
+        keyed = [{**job, "idempotency_key": job.get("idempotency_key") or uuid.uuid4().hex} for job in jobs]
+        outcomes: list[JobView | ApiError] = []
+        for first in range(0, len(keyed), MAX_BATCH_JOBS):
+            body = {"jobs": keyed[first : first + MAX_BATCH_JOBS]}
+            found = await self._transport.request("POST", "/v1/jobs/batch", body=body)
+            outcomes += [_outcome(item) for item in found["results"]]
+        return outcomes
+
+    async def replay(self, job_id: str, *, idempotency_key: str | None = None) -> JobView:
+        """Run a job that is over again, as a new job.
+
+        Args:
+            job_id: The job.
+            idempotency_key: Asking again with the same key gives the same replay; a new key by default.
+
+        Raises:
+            NotTerminalError: It is not over.
+            DuplicateJobError: Another job holds its unique key now.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return _job(await self._transport.request("POST", _path(job_id) + "/replay", headers=headers))
+
+    async def why(self, job_id: str) -> WhyView:
+        """Why the job does not run, or that it does."""
+        return WhyView.model_validate(await self._transport.request("GET", _path(job_id) + "/why"), extra="ignore")
 
     async def get(self, job_id: str) -> JobView:
         """The job as it stands now."""
@@ -121,6 +160,12 @@ def _path(job_id: str) -> str:
     if not _ID.fullmatch(job_id):
         raise NotFoundError("there is no such job: an id is made of letters, digits and hyphens")
     return f"/v1/jobs/{job_id}"
+
+
+def _outcome(item: Mapping[str, Any]) -> JobView | ApiError:
+    if "job" in item:
+        return _job(item["job"])
+    return error_of_problem(int(item["status"]), item["problem"])
 
 
 def _job(found: Any) -> JobView:

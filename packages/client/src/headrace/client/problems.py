@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -25,6 +25,18 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         return ApiError(
             f"the server answered {status} without a problem document", retry_after_seconds=retry_after_seconds
         )
+    return error_of_problem(
+        status,
+        problem,
+        retry_after_seconds=retry_after_seconds,
+        allow=[name.strip() for name in headers.get("Allow", "").split(",") if name.strip()],
+    )
+
+
+def error_of_problem(
+    status: int, problem: Mapping[str, Any], *, retry_after_seconds: float | None = None, allow: Sequence[str] = ()
+) -> ApiError:
+    """The exception that a problem document stands for."""
     code = str(problem.get("type", "")).rsplit("/", 1)[-1]
     detail = str(problem.get("detail") or problem.get("title") or "")
     kind = _BY_CODE.get(code)
@@ -36,7 +48,7 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
         errors=_field_errors(problem.get("errors")),
         retry_after_seconds=retry_after_seconds,
         job_id=job_id if isinstance(job_id, str) else None,
-        allow=[name.strip() for name in headers.get("Allow", "").split(",") if name.strip()],
+        allow=allow,
     )
 
 

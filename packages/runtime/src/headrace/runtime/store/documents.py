@@ -67,12 +67,13 @@ def to_document(job: Job) -> dict[str, Any]:
         "log_dropped": job.log_dropped,
         "score": job.ready_score,
     }
+    values = vars(job)
     for name in _OMIT_WHEN_NONE:
-        value = getattr(job, name)
+        value = values[name]
         if value is not None:
             document[name] = value
     for name in _VALUES_OMITTED_WHEN_NONE:
-        value = getattr(job, name)
+        value = values[name]
         if value is not None:
             document[name] = value.model_dump()
     return document

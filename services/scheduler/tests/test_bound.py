@@ -97,3 +97,15 @@ async def test_jobs_admitted_beyond_the_bound_by_others_are_told_as_overshoot(ma
     await narrow.problem(await narrow.post({"type": "any", "payload": 1}), 429, "queue-full")
     text = await (await narrow.client.get("/metrics")).text()
     assert 'job_queue_overshoot{queue="default"} 2.0' in text
+
+
+async def test_a_rebuild_that_ends_during_a_counted_insert_lets_nobody_have_the_same_room(make_api, config, failpoint):
+    """A8: what was admitted by a count in MongoDB is on its way there and has no place in Redis yet."""
+    api = await make_api(_limited(config, 1))
+    failpoint("before_mongo_insert=sleep:800,once")
+    counted = asyncio.create_task(api.post({"type": "any", "payload": 1}))
+    await asyncio.sleep(0.2)
+    await api.complete()
+    statuses = sorted([(await api.post({"type": "any", "payload": 2})).status, (await counted).status])
+    assert statuses == [201, 429]
+    assert await api.count() == 1

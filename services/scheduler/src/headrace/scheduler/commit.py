@@ -80,7 +80,9 @@ class Committer:
         self._monotonic = monotonic
         self._counting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._unseen: defaultdict[str, int] = defaultdict(int)
-        """Per pool: how many jobs have a place and may not be counted by MongoDB yet."""
+        """Per pool: how many jobs have a place, or may have one, and may not be counted by MongoDB yet."""
+        self._counted: defaultdict[str, int] = defaultdict(int)
+        """Per pool: how many jobs were admitted by a count, and may not be in Redis yet."""
 
     async def commit(self, pool: str, drafts: Sequence[Draft]) -> list[Outcome]:
         """Store what the bound admits; one outcome per draft, in order."""
@@ -108,21 +110,27 @@ class Committer:
         began = self._monotonic()
         if not drafts:
             return []
-        places = await self._reserve(pool, drafts, limits)
-        if places is None or not places.complete:
-            return await self._commit_counted(pool, drafts, limits, began=began, push=places is not None)
-        taken = drafts[: places.granted]
-        self._unseen[pool] += len(taken)
+        unseen = len(drafts)
+        self._unseen[pool] += unseen  # before the places are asked for: a count beside it must not miss them
         try:
-            return await self._store(pool, taken, began=began, push=True)
+            places = await self._reserve(pool, drafts, limits)
+            if places is not None and places.complete:
+                taken = drafts[: places.granted]
+                self._unseen[pool] -= unseen - len(taken)
+                unseen = len(taken)
+                return await self._store(pool, taken, began=began, push=True)
         finally:
-            self._unseen[pool] -= len(taken)
+            self._unseen[pool] -= unseen
+        return await self._commit_counted(pool, drafts, limits, began=began, push=places is not None)
 
     async def _reserve(self, pool: str, drafts: Sequence[Draft], limits: Sequence[int]) -> Reservation | None:
         await afp("before_reserve")
         ids = [draft.id for draft in drafts]
+        # What was counted in MongoDB and is still on its way there has no place in Redis. Without it a rebuild that
+        # ends just now would let this batch have the same room once more.
+        left = [max(0, limit - self._counted[pool]) for limit in limits]
         try:
-            places = await self._redis.call(lambda: self._queue.reserve(pool, ids, limit=limits, ttl_ms=PLACE_MS))
+            places = await self._redis.call(lambda: self._queue.reserve(pool, ids, limit=left, ttl_ms=PLACE_MS))
         except StoreUnavailableError:
             return None
         self._clock.observe(places.now_ms)
@@ -140,7 +148,11 @@ class Committer:
                 return [_not_kept(error) for _ in drafts]
             pending += self._unseen[pool]
             room = sum(pending + at < limit for at, limit in enumerate(limits))  # a prefix: the limits do not rise
-            return await self._store(pool, drafts[:room], began=began, push=push)
+            self._counted[pool] += room
+            try:
+                return await self._store(pool, drafts[:room], began=began, push=push)
+            finally:
+                self._counted[pool] -= room
 
     async def _store(self, pool: str, drafts: Sequence[Draft], *, began: float, push: bool) -> list[Outcome]:
         """Insert, then enqueue. `push`: Redis answers, so tell it; otherwise the jobs are marked as not indexed."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import threading
+import time
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -195,6 +198,63 @@ async def test_a_large_page_is_read_like_any_other(site, crawl):
 
     assert pages["/"].bytes > 200_000
     assert pages["/a"].state == "ok"
+
+
+async def test_large_pages_are_parsed_off_the_loop_and_small_ones_on_it(site, crawl, monkeypatch):
+    from headrace.worker.crawler import visit
+
+    threads, read = {}, visit.read_page
+
+    def noted(body, **rest):
+        threads[len(body) > visit.BIG_PAGE_BYTES] = threading.current_thread() is threading.main_thread()
+        return read(body, **rest)
+
+    monkeypatch.setattr(visit, "read_page", noted)
+    site.page("/", "word " * 60_000, links=["/a"])
+    site.page("/a")
+    await crawl()
+
+    assert threads == {True: False, False: True}
+
+
+async def test_a_page_without_end_and_one_that_drips_cost_no_more_than_their_limits(site, crawl):
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/html"})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b"x" * (1 if request.path == "/drips" else 10_000))
+                await asyncio.sleep(0.01 if request.path == "/drips" else 0)
+        return response
+
+    site.page("/", links=["/endless", "/drips"])
+    site.pages["/endless"] = site.pages["/drips"] = endless
+
+    pages = await crawl(timeout_seconds=1, max_retries=0)
+
+    assert {path: (page.state, page.error) for path, page in pages.items()} == {
+        "/": ("ok", None),
+        "/endless": ("skipped", "too_large"),
+        "/drips": ("failed", "timeout"),
+    }
+
+
+async def test_thousands_of_links_and_slow_patterns_leave_turns_to_others(site, crawl):
+    site.page("/", links=[f"/{'a' * 500}{n}" for n in range(3000)])
+    lags = []
+
+    async def watch():
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.005)
+            lags.append(time.monotonic() - began)
+
+    watching = asyncio.create_task(watch())
+    pages = await crawl(include=[r".*a.{0,50}b.*", r".*(?:.*a){100}!"])
+    watching.cancel()
+
+    assert set(pages) == {"/"}
+    assert len(lags) >= 5
 
 
 async def test_a_page_that_breaks_the_parser_fails_alone(site, crawl, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from headrace.worker.crawler import politeness as politeness_module
 from headrace.worker.crawler.frontier import Frontier
 from headrace.worker.crawler.politeness import Politeness
 
@@ -48,6 +49,33 @@ async def test_a_pause_reaches_those_who_already_wait():
     politeness.pause("h", 0.1)
 
     assert (await waiting)[-1] >= begun + 0.3
+
+
+async def test_after_a_pause_the_delay_holds_again_between_those_who_waited():
+    politeness = Politeness(per_host=8)
+    waiting = asyncio.create_task(moments(politeness, "h", 0.05, 5))
+    await asyncio.sleep(0.01)
+
+    politeness.pause("h", 0.4)
+
+    sent = sorted(await waiting)
+    assert sent[-1] - sent[1] >= 3 * 0.05 - 0.002
+
+
+async def test_hosts_that_may_be_asked_again_are_forgotten(monkeypatch):
+    monkeypatch.setattr(politeness_module, "FORGET_AT", 100)
+    politeness = Politeness(per_host=8)
+    for n in range(1000):
+        politeness.enter(f"h{n}")
+        await politeness.turn(f"h{n}", 1e-9)
+        politeness.pause(f"p{n}", 0)
+        politeness.leave(f"h{n}")
+    for n in range(300):
+        politeness.pause(f"busy{n}", 600)
+
+    remembered = len(politeness._next_at) + len(politeness._paused_until) + len(politeness._open)
+    assert 300 <= remembered <= 500
+    assert all(politeness._paused_until[f"busy{n}"] for n in range(300))
 
 
 def test_room_is_counted_by_host():

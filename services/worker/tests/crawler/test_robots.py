@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import threading
+import tracemalloc
 
 import pytest
 from aiohttp import web
 
-from headrace.worker.crawler import retrying
+from headrace.worker.crawler import retrying, robots
+from headrace.worker.crawler.fetch import Answer
+from headrace.worker.crawler.retrying import Tried
+from headrace.worker.crawler.robots import RobotsCache
 
 
 @pytest.fixture(autouse=True)
@@ -154,3 +160,64 @@ async def test_no_more_requests_are_open_at_one_host_than_allowed(site, crawl):
     await crawl(per_host_concurrency=3)
 
     assert most == 3
+
+
+async def test_a_robots_txt_that_is_a_bomb_is_cut_and_stays_small(site, crawl):
+    packed = gzip.compress(b"User-agent: *\nDisallow: /private\n" + b"\n" * 60_000_000)
+    site.pages["/robots.txt"] = web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+    site.page("/", links=["/private"])
+
+    tracemalloc.start()
+    try:
+        pages = await crawl()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert {path: page.error for path, page in pages.items()} == {"/": None, "/private": "robots"}
+    assert peak < 24_000_000
+
+
+async def test_a_large_robots_txt_is_parsed_off_the_loop(site, crawl, monkeypatch):
+    threads = []
+    judge = robots._judge
+
+    def noted(answer):
+        threads.append(threading.current_thread())
+        return judge(answer)
+
+    monkeypatch.setattr(robots, "_judge", noted)
+    rules = "".join(f"Disallow: /private/{n}\n" for n in range(3000))
+    site.pages["/robots.txt"] = text("User-agent: *\n" + rules)
+    site.page("/")
+
+    assert (await crawl())["/"].state == "ok"
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+class OneAnswer:
+    """In place of `Retrying`: the same rules for every origin."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def get(self, url, **_):
+        self.asked.append(url)
+        body = b"User-agent: *\nDisallow: /private\n"
+        return Tried(Answer(200, "text/plain", body, None, None, "", wanted=True), 1)
+
+
+async def test_rules_of_many_origins_stay_within_their_memory(monkeypatch):
+    monkeypatch.setattr(robots, "MAX_KEPT_BYTES", 100_000)
+    retrying = OneAnswer()
+    cache = RobotsCache(retrying)
+
+    for n in range(500):
+        await cache.rules_for("http://home.example/")
+        assert not (await cache.rules_for(f"http://h{n}.example/")).allows("http://x/private", "us")
+
+    assert len(cache._entries) <= 100_000 // 3000
+    assert retrying.asked.count("http://home.example/robots.txt") == 1, "what is needed again and again stays"
+    await cache.rules_for("http://h0.example/")
+    assert retrying.asked.count("http://h0.example/robots.txt") == 2

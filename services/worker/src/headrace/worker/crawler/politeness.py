@@ -39,13 +39,17 @@ class Politeness:
     async def turn(self, host: str, delay_seconds: float) -> None:
         """Wait until a request to this host may be sent: `delay_seconds` after the one before, and after any pause."""
         clock = asyncio.get_running_loop().time
-        moment = max(clock(), self._next_at.get(host, 0.0))
-        if delay_seconds > 0:
-            self._next_at[host] = moment + delay_seconds
-            self._forget(clock())
-        # Again after each sleep: a pause may have begun meanwhile.
-        while (wait := max(moment, self._paused_until.get(host, 0.0)) - clock()) > 0:  # noqa: ASYNC110  -- no event
-            await asyncio.sleep(wait)
+        while True:
+            now = clock()
+            moment = max(now, self._next_at.get(host, 0.0), self._paused_until.get(host, 0.0))
+            if delay_seconds > 0:
+                self._next_at[host] = moment + delay_seconds
+                self._forget(now)
+            if moment > now:
+                await asyncio.sleep(moment - now)
+            if self._paused_until.get(host, 0.0) <= clock():
+                return
+            # A pause began meanwhile: line up again, or all who waited would send together at its end.
 
     def pause(self, host: str, seconds: float) -> None:
         """Send nothing to this host for a while; visits that already wait for their turn wait longer."""

@@ -59,7 +59,7 @@ format: install ## Format the code and mend what can be mended
 
 .PHONY: types
 types: install ## mypy --strict on every package
-	@$(BIN)/mypy $(MEMBERS:%=%/src)
+	@$(BIN)/mypy $(MEMBERS:%=%/src) $(wildcard examples/*/src)
 
 .PHONY: check
 check: lint types ## Everything CI checks before the slow suites

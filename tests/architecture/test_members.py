@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MEMBERS = {path.parent.name: path.parent for path in sorted(ROOT.glob("*/*/pyproject.toml"))}
+MEMBERS = {
+    path.parent.name: path.parent
+    for folder in ("packages", "services")
+    for path in sorted(ROOT.glob(f"{folder}/*/pyproject.toml"))
+}
 SERVICES = {"scheduler", "worker", "recovery", "monitor"}
 MAY_IMPORT: dict[str, set[str]] = {
     "contracts": set(),

@@ -1,0 +1,1 @@
+"""Three executors as a plug-in of Headrace would bring them."""

@@ -9,11 +9,10 @@ import signal
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 from worker_stage import Stage
 
 from headrace.contracts.config import JobConfig
@@ -27,7 +26,7 @@ from headrace.runtime.store.values import Settlement
 from headrace.testing.eventually import eventually
 from headrace.testing.executors import TEST_POOL
 from headrace.worker import board as board_module
-from headrace.worker import pool_manager
+from headrace.worker import child_records, pool_manager
 from headrace.worker import service as service_module
 from headrace.worker.app import WorkerCollector
 from headrace.worker.board import Started
@@ -52,8 +51,10 @@ Start = Callable[..., Awaitable[JobWorkerService]]
 
 
 @pytest.fixture
-async def supervise(stage: Stage, worker_config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Start]:
-    """Starts services with one child of two slots for the test pool."""
+async def supervise(
+    stage: Stage, worker_config: JobConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[Start]:
+    """Starts services with one child of two slots for the test pool, whatever waits."""
     services: list[JobWorkerService] = []
 
     async def found(*, test_mode: bool) -> list[JobType]:
@@ -61,8 +62,11 @@ async def supervise(stage: Stage, worker_config: JobConfig, monkeypatch: pytest.
 
     monkeypatch.setattr(service_module, "discover", found)
 
+    file = tmp_path / "pools.toml"
+    file.write_text("[pools.test]\nmin_slots = 2\n")
+
     async def start(*, ready: bool = True, **changes: Any) -> JobWorkerService:
-        service = JobWorkerService(worker_config.model_copy(update=changes))
+        service = JobWorkerService(worker_config.model_copy(update={"pools_file": file, **changes}))
         services.append(service)
         await service.start()
         if ready:
@@ -226,7 +230,7 @@ async def test_a_child_whose_loops_stand_still_is_ended_and_not_renewed(supervis
 async def test_children_wait_for_mongodb_and_deaths_are_told_when_it_is_back(
     supervise: Start, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_manager, "STORE_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(child_records, "STORE_PAUSE_SECONDS", 0.1)
     with stage.failing("update", errorCode=50, appName=SUPERVISOR):
         service = await supervise(ready=False)
         await asyncio.sleep(0.3)
@@ -265,18 +269,6 @@ async def test_closing_without_a_drain_kills_what_is_left(supervise: Start) -> N
     assert complaints == []
 
 
-async def test_more_pools_than_slots_is_said(supervise: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def several(*, test_mode: bool) -> list[JobType]:
-        (one, *_) = known_types()
-        return [one, JobType("other", one.policy.model_copy(update={"pool": "other"}), {})]
-
-    monkeypatch.setattr(service_module, "discover", several)
-    with capture_logs() as lines:
-        service = await supervise(ready=False, max_workers=1)
-    assert pools(service).slots == 2
-    assert "pools.one_slot_each" in {line["event"] for line in lines}
-
-
 # -- the transition that a hard limit writes -------------------------------------------------------------------
 
 
@@ -284,11 +276,10 @@ async def test_more_pools_than_slots_is_said(supervise: Start, monkeypatch: pyte
 async def writer(stage: Stage, worker_config: JobConfig) -> AsyncIterator[Any]:
     """Writes a time-out for a job of an incarnation `w-x`, as `watch` does before it kills."""
     service = JobWorkerService(worker_config)
-    service._types = {item.type: item for item in known_types()}
+    service._types.update({item.type: item for item in known_types()})
 
     async def write(job: Job, attempt: int = 1) -> None:
-        child: Any = SimpleNamespace(incarnation="w-x")
-        await service._time_out(child, Started(job.id, attempt, time.monotonic() - 3, 1.0))
+        await service._timeouts.write(Started(job.id, attempt, time.monotonic() - 3, 1.0), owner="w-x")
 
     yield write
     await service.close()

@@ -178,3 +178,15 @@ async def test_a_missing_server_is_said_in_our_words(own_server: RedisServer, ow
     """Closing never fails, whatever is left to close."""
     own_server.stop()
     await own_queue.close()
+
+
+async def test_depths_count_the_delayed_ids_whose_time_has_come(queue: RedisJobQueue, harness: RedisHarness) -> None:
+    """Nobody claims in a pool that has no worker process, so nothing else would promote them."""
+    await harness.waiting(due_in_ms=60_000)
+    await harness.waiting(due_in_ms=50)
+
+    async def is_due() -> bool:
+        depths = await queue.depths(POOL)
+        return (depths.delayed, depths.due) == (2, 1)
+
+    await eventually(is_due)

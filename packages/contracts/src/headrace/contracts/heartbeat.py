@@ -13,7 +13,7 @@ class ExitRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
-    """`graceful`, `signal`, `code`, `killed` (by its supervisor) or `lease` (it went silent)."""
+    """`graceful`, `signal`, `code`, `killed` (by its supervisor), `memory` (killed above its limit), `lease` (silent)."""
     code: int | None = None
     signal: int | None = None
     peak_rss_bytes: int | None = None
@@ -49,6 +49,7 @@ class RunningJob(BaseModel):
     id: str
     attempt: int
     seconds: float
+    progress: float | None = None
 
 
 class ChildBeat(BaseModel):

@@ -5,7 +5,8 @@ for hard limits, and after a SIGKILL, when nobody is left to ask. Writing costs 
 slow or stopped never holds the child up, which a pipe would.
 
 Layout: one header, then one record per slot. A record's flag is written last at a start and first at an end, so a
-reader never sees a half-written id as running.
+reader never sees a half-written id as running. What a slot has run in all stands in its own record: one thread at a
+time uses a slot, so nothing is lost without a lock.
 """
 
 from __future__ import annotations
@@ -17,13 +18,22 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-HEADER = struct.Struct("<4sIIIddQQQ")  # magic, slots, ready, _, loop beat, claim beat, completed, failed, fenced
-RECORD = struct.Struct("<IIdd40s")  # busy, attempt, started, hard limit in seconds, job id
+HEADER = struct.Struct("<4sIIIddQQQII")
+"""Magic, slots, ready, slots allowed, loop beat, claim beat, completed, failed, fenced, slots held, spent."""
+RECORD = struct.Struct("<IIdd40sdQd")
+"""Busy, attempt, started, hard limit in seconds, job id, progress (-1 = none), jobs ended, their seconds."""
+_START = struct.Struct("<IIdd40sd")
+_TOTALS = struct.Struct("<Qd")
+_SINCE_IN = 8
+_PROGRESS_IN = 64
+_TOTALS_IN = 72
 MAGIC = b"HRB1"
 _READY_AT = 8
+_ALLOWED_AT = 12
 _LOOP_AT = 16
 _CLAIM_AT = 24
 _COUNTERS_AT = 32
+_HELD_AT = 56
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Started:
     attempt: int
     since: float
     limit_seconds: float
+    progress: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,8 @@ class Board:
         self.descriptor = descriptor
         self.slots = slots
         self._memory = mmap.mmap(descriptor, size_of(slots))
+        self._slot_of: dict[str, int] = {}
+        self._job_in: dict[int, str] = {}
 
     @staticmethod
     def create(slots: int) -> Board:
@@ -64,7 +77,7 @@ class Board:
             descriptor = os.dup(file.fileno())
         os.ftruncate(descriptor, size_of(slots))
         board = Board(descriptor, slots)
-        HEADER.pack_into(board._memory, 0, MAGIC, slots, 0, 0, 0.0, 0.0, 0, 0, 0)
+        HEADER.pack_into(board._memory, 0, MAGIC, slots, 0, slots, 0.0, 0.0, 0, 0, 0, slots, 0)
         return board
 
     def close(self) -> None:
@@ -89,12 +102,28 @@ class Board:
     def start(self, slot: int, job_id: str, attempt: int, limit_seconds: float) -> None:
         """Note a start, before the executor is called."""
         at = HEADER.size + slot * RECORD.size
-        RECORD.pack_into(self._memory, at, 0, attempt, time.monotonic(), limit_seconds, job_id.encode())
+        _START.pack_into(self._memory, at, 0, attempt, time.monotonic(), limit_seconds, job_id.encode(), -1.0)
         struct.pack_into("<I", self._memory, at, 1)
+        self._slot_of[job_id], self._job_in[slot] = slot, job_id
 
     def end(self, slot: int) -> None:
-        """Note that the slot is free."""
-        struct.pack_into("<I", self._memory, HEADER.size + slot * RECORD.size, 0)
+        """Note that the slot is free, and for how long it was not."""
+        at = HEADER.size + slot * RECORD.size
+        struct.pack_into("<I", self._memory, at, 0)
+        self._slot_of.pop(self._job_in.pop(slot, ""), None)
+        (since,) = struct.unpack_from("<d", self._memory, at + _SINCE_IN)
+        jobs, seconds = _TOTALS.unpack_from(self._memory, at + _TOTALS_IN)
+        _TOTALS.pack_into(self._memory, at + _TOTALS_IN, jobs + 1, seconds + time.monotonic() - since)
+
+    def progress(self, job_id: str, fraction: float) -> None:
+        """Note how far a started job is, from 0 to 1."""
+        slot = self._slot_of.get(job_id)
+        if slot is not None:
+            struct.pack_into("<d", self._memory, HEADER.size + slot * RECORD.size + _PROGRESS_IN, fraction)
+
+    def hold(self, slots: int, spent: bool) -> None:
+        """Say how many slots are in use or may be used, and whether this process starts no job any more."""
+        struct.pack_into("<II", self._memory, _HELD_AT, slots, int(spent))
 
     def count(self, *, completed: int = 0, failed: int = 0, fenced: int = 0) -> None:
         """Add to the counters of settled attempts. One thread writes them."""
@@ -103,7 +132,34 @@ class Board:
             "<QQQ", self._memory, _COUNTERS_AT, now[0] + completed, now[1] + failed, now[2] + fenced
         )  # fmt: skip
 
+    @property
+    def allowed(self) -> int:
+        """How many jobs may run at once, by the supervisor's word."""
+        return int(struct.unpack_from("<I", self._memory, _ALLOWED_AT)[0])
+
     # -- the supervisor's side ---------------------------------------------------------------------------------
+
+    def allow(self, slots: int) -> None:
+        """Say how many jobs may run at once; the child has to be woken to look."""
+        struct.pack_into("<I", self._memory, _ALLOWED_AT, slots)
+
+    @property
+    def held(self) -> int:
+        """Slots that the child uses or may use, by its own word: after a change it follows when jobs have ended."""
+        return int(struct.unpack_from("<I", self._memory, _HELD_AT)[0])
+
+    @property
+    def spent(self) -> bool:
+        """Whether the child has started as many jobs as one process may."""
+        return bool(struct.unpack_from("<I", self._memory, _HELD_AT + 4)[0])
+
+    def ended(self) -> tuple[int, float]:
+        """How many runs have ended, and for how many seconds they ran together."""
+        jobs, seconds = 0, 0.0
+        for slot in range(self.slots):
+            more, longer = _TOTALS.unpack_from(self._memory, HEADER.size + slot * RECORD.size + _TOTALS_IN)
+            jobs, seconds = jobs + more, seconds + longer
+        return jobs, seconds
 
     @property
     def ready(self) -> bool:
@@ -123,9 +179,12 @@ class Board:
         """The jobs whose execution had started and not ended."""
         found = []
         for slot in range(self.slots):
-            busy, attempt, since, limit, job_id = RECORD.unpack_from(self._memory, HEADER.size + slot * RECORD.size)
+            busy, attempt, since, limit, job_id, done, _, _ = RECORD.unpack_from(
+                self._memory, HEADER.size + slot * RECORD.size
+            )
             if busy:
-                found.append(Started(job_id.rstrip(b"\0").decode(errors="replace"), attempt, since, limit))
+                name = job_id.rstrip(b"\0").decode(errors="replace")
+                found.append(Started(name, attempt, since, limit, None if done < 0 else done))
         return found
 
 

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,6 +19,9 @@ from headrace.contracts.config import load_config
 from headrace.contracts.errors import ConfigError
 from headrace.runtime.process import failpoints
 from headrace.runtime.process.logs import configure_logging
+
+if TYPE_CHECKING:
+    from headrace.worker.job_worker import JobWorker
 
 SPEC_VARIABLE = "HEADRACE_CHILD"
 
@@ -42,9 +46,9 @@ def main() -> int:
     except (ConfigError, KeyError) as error:
         sys.stderr.write(f"headrace-worker child: {error}\n")
         return 2
-    threading.Thread(target=_watch_supervisor, args=(stop,), daemon=True).start()
     try:
         worker = JobWorker(spec, config, executors)
+        threading.Thread(target=_watch_supervisor, args=(worker, stop), daemon=True).start()
         worker.boot()
     except Exception:
         # Loop and threads may have begun; left alone they would keep a process that never claims.
@@ -58,9 +62,9 @@ def main() -> int:
     os._exit(0)
 
 
-def _watch_supervisor(stop: threading.Event) -> None:
-    while os.read(0, 4096):
-        pass
+def _watch_supervisor(worker: JobWorker, stop: threading.Event) -> None:
+    while os.read(0, 4096):  # something was written: the number of slots has changed
+        worker.resize()
     stop.set()
 
 

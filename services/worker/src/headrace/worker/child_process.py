@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -39,7 +40,16 @@ class ChildProcess:
         self.began = time.monotonic()
         self.culprit: str | None = None
         """The job this child was killed for."""
-        self.killed = False
+        self.killed: str | None = None
+        """Why it was killed, as its exit record says it: `killed` or `memory`."""
+        self.worn: str | None = None
+        """Why it is to be replaced: `jobs` (it ran as many as it may) or `memory`."""
+        self.silent = False
+        """Whether its loops were seen standing still."""
+        self.asked = False
+        """Whether it was told to drain."""
+        self.idle_since: float | None = None
+        """When it was first seen with nothing to do and no slots."""
         self._process = process
         self._stats = psutil.Process(process.pid)
         loop = asyncio.get_running_loop()
@@ -48,9 +58,19 @@ class ChildProcess:
         threading.Thread(target=self._wait, args=(loop,), daemon=True, name=f"wait-{incarnation}").start()
 
     @staticmethod
-    def spawn(incarnation: str, plan: ChildPlan, *, grace_seconds: float) -> ChildProcess:
-        """Start a child process. Its lease must have been written before."""
+    def spawn(incarnation: str, plan: ChildPlan, *, grace_seconds: float, allowed: int | None = None) -> ChildProcess:
+        """Start a child process. Its lease must have been written before.
+
+        Args:
+            incarnation: Its registered id.
+            plan: What it runs.
+            grace_seconds: How long its jobs may take when it is told to end.
+            allowed: How many jobs it may run at once for now; all its slots by default.
+        """
         board = Board.create(plan.slots)
+        if allowed is not None:
+            board.allow(allowed)
+            board.hold(allowed, False)
         spec = {
             "incarnation": incarnation,
             "pool": plan.pool,
@@ -58,6 +78,8 @@ class ChildProcess:
             "slots": plan.slots,
             "board_descriptor": board.descriptor,
             "grace_seconds": grace_seconds,
+            "max_jobs": plan.max_jobs,
+            "cpu_seconds": plan.cpu_seconds,
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "headrace.worker.child"],
@@ -66,16 +88,40 @@ class ChildProcess:
             env={**os.environ, SPEC_VARIABLE: json.dumps(spec)},
             pass_fds=(board.descriptor,),
         )
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)  # a stopped child must not stop its supervisor
         return ChildProcess(incarnation, plan, board, process)
+
+    @property
+    def held(self) -> int:
+        """Slots of the service that it uses or may use: what it was allowed, or still more until jobs have ended."""
+        return 0 if self.ended.done() else max(self.board.allowed, self.board.held)
+
+    def allow(self, slots: int) -> None:
+        """Let it run so many jobs at once. Running jobs run on: `held` follows when they have ended."""
+        if self.ended.done() or slots == self.board.allowed:
+            return
+        self.board.allow(slots)
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):  # it looks anyway, twice a second; or it is gone
+                os.write(self._process.stdin.fileno(), b".")
 
     def ask_to_end(self) -> None:
         """SIGTERM: drain."""
+        self.asked = True
         self._signal(signal.SIGTERM)
 
-    def kill(self) -> None:
+    def kill(self, why: str = "killed") -> None:
         """SIGKILL."""
-        self.killed = True
+        self.killed = self.killed or why
         self._signal(signal.SIGKILL)
+
+    def rss_bytes(self) -> int:
+        """Resident memory now; 0 when it is gone."""
+        try:
+            return int(self._stats.memory_info().rss)
+        except psutil.Error:
+            return 0
 
     def beat(self) -> ChildBeat:
         """What the heartbeat says about this child."""
@@ -92,12 +138,13 @@ class ChildProcess:
             incarnation=self.incarnation,
             pid=self.pid,
             pool=self.plan.pool,
-            slots=self.plan.slots,
+            slots=self.board.allowed,
             busy=len(running),
             rss_bytes=rss,
             cpu_seconds=round(cpu, 3),
             running=tuple(
-                RunningJob(id=job.job_id, attempt=job.attempt, seconds=round(now - job.since, 3)) for job in running
+                RunningJob(id=job.job_id, attempt=job.attempt, seconds=round(now - job.since, 3), progress=job.progress)
+                for job in running
             ),
         )
 
@@ -127,6 +174,5 @@ class ChildProcess:
         if code == 0:
             return ExitRecord(kind="graceful", code=0, peak_rss_bytes=peak_rss_bytes)
         if code < 0:
-            kind = "killed" if self.killed else "signal"
-            return ExitRecord(kind=kind, signal=-code, peak_rss_bytes=peak_rss_bytes)
+            return ExitRecord(kind=self.killed or "signal", signal=-code, peak_rss_bytes=peak_rss_bytes)
         return ExitRecord(kind="code", code=code, peak_rss_bytes=peak_rss_bytes)

@@ -28,6 +28,7 @@ from headrace.worker.feed import Feed
 from headrace.worker.held import Held, HeldJobs
 from headrace.worker.judge import is_newer, judge
 from headrace.worker.settler import Settler
+from headrace.worker.suspects import PATIENCE_SECONDS, is_suspect, pause_ms, split
 
 POLL_SECONDS = 1.0
 """Wake-ups are hints; losing all of them costs at most this."""
@@ -88,6 +89,7 @@ class ClaimLoop:
         self._direct_at = 0.0
         self._handed_back_at: int | None = None
         """How many runs were known at the last hand-back."""
+        self._among_suspects = False
 
     def poke(self) -> None:
         """Look again now. Call on the event loop."""
@@ -126,7 +128,7 @@ class ClaimLoop:
 
     def _budget(self) -> int:
         count = claim_budget(
-            slots=self._pool.slots,
+            slots=self._feed.slots,
             running=self._feed.running,
             waiting=self._feed.waiting,
             unsettled=self._settler.backlog,
@@ -135,7 +137,12 @@ class ClaimLoop:
             horizon_seconds=0.0 if self._run_times.total == self._handed_back_at else self._pool.horizon_seconds,
             p95_seconds=self._run_times.p95(),
         )
-        return min(count, MAX_CLAIM)
+        if self._feed.is_reserved:
+            return 0
+        if self._among_suspects:
+            count = min(count, 1)  # more of them would only go back at once, each time a whole claim
+        left = self._feed.left
+        return min(count, MAX_CLAIM if left is None else min(left, MAX_CLAIM))
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -160,7 +167,7 @@ class ClaimLoop:
             self._held.open_tokens.discard(token)
         held = [Held(job, token) for job in jobs]
         self._held.add(held)
-        self._feed.put(held)
+        self._admit(held)
         refused = set(claim.ids).difference(job.id for job in jobs)
         if refused and indexed:
             self._judge_later(token, sorted(refused), claim.now_ms)
@@ -182,7 +189,7 @@ class ClaimLoop:
         if wait > 0:
             await asyncio.sleep(wait)
         self._direct_at = time.monotonic()
-        free = max(1, self._pool.slots - self._feed.running - self._feed.waiting)
+        free = max(1, self._feed.slots - self._feed.running - self._feed.waiting)
         return await self._direct.claim(self._pool.name, token=token, count=min(count, free)), False
 
     async def _take(self, ids: Sequence[str], token: str) -> list[Job]:
@@ -243,13 +250,25 @@ class ClaimLoop:
             return seconds
         return min(seconds, max(0.01, stale_after_seconds(self._pool.horizon_seconds) - waited))
 
+    def _admit(self, held: list[Held]) -> None:
+        """Let claimed jobs wait for threads; what may not wait beside a suspect goes back."""
+        kept, back = split(held)
+        self._among_suspects = bool(kept) and is_suspect(kept[-1].job)
+        self._feed.put(kept)
+        if back:
+            log.info("claim.suspect", job_id=kept[-1].job.id, crashes=kept[-1].job.crashes, handed_back=len(back))
+        for other in back:
+            self._settler.submit(other)
+
     def _hand_back_stale(self) -> None:
-        stale = self._feed.withdraw(older_than_seconds=stale_after_seconds(self._pool.horizon_seconds))
+        stale = self._feed.withdraw(
+            older_than_seconds=stale_after_seconds(self._pool.horizon_seconds), suspects_seconds=PATIENCE_SECONDS
+        )
         if stale:
             self._handed_back_at = self._run_times.total
             log.info("claim.handed_back", jobs=len(stale))
         for held in stale:
-            self._settler.submit(held)
+            self._settler.submit(held, delay_ms=pause_ms(held.job) if is_suspect(held.job) else 0)
 
 
 def _pause(claim: Claim) -> float:

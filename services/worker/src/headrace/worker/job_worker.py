@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import tempfile
@@ -37,6 +38,7 @@ from headrace.worker.audit import AUDIT_SECONDS, Audit
 from headrace.worker.board import Board
 from headrace.worker.broker import JobBroker
 from headrace.worker.claim_loop import ClaimLoop, Pool
+from headrace.worker.cpu_limit import limit_cpu
 from headrace.worker.feed import Feed
 from headrace.worker.held import HeldJobs, Stop
 from headrace.worker.resources import UsesResources, WorkerResources
@@ -67,6 +69,8 @@ class ChildSpec:
     slots: int
     board_descriptor: int
     grace_seconds: float
+    max_jobs: int | None = None
+    cpu_seconds: int | None = None
 
 
 class JobWorker:
@@ -90,7 +94,7 @@ class JobWorker:
         """Start the loop thread, Dramatiq's threads and the loops. Returns when the child claims."""
         loop = self._thread.loop
         self._held = HeldJobs()
-        self._feed = Feed(self._spec.slots, self._room)
+        self._feed = Feed(self._board.allowed, self._room, max_jobs=self._spec.max_jobs, on_held=self._board.hold)
         self._poke_sent = False
         database = Database(self._config, appname="headrace-worker", max_pool_size=8)
         self._database = database
@@ -122,7 +126,12 @@ class JobWorker:
             loop=loop,
             announcer=self._announcer,
         )
-        self._broker = JobBroker(feed=self._feed, run=self._runner.run, done=self._settler.submit, thread=self._thread)
+        self._broker = JobBroker(
+            feed=self._feed,
+            run=limit_cpu(self._runner.run, cpu_seconds=self._spec.cpu_seconds, slots=self._spec.slots),
+            done=self._settler.submit,
+            thread=self._thread,
+        )
         self._worker = dramatiq.Worker(self._broker, worker_threads=self._spec.slots, worker_timeout=1000)
         self._broker.declare_types(self._executors)
         self._worker.start()
@@ -193,6 +202,17 @@ class JobWorker:
 
     async def _beat(self) -> None:
         self._board.beat_loop()
+        self._follow_size()
+
+    def resize(self) -> None:
+        """Look how many slots are allowed now. From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._thread.loop.call_soon_threadsafe(self._follow_size)
+
+    def _follow_size(self) -> None:
+        if self._board.ready and self._board.allowed != self._feed.slots:
+            self._feed.resize(self._board.allowed)
+            self._claims.poke()
 
     async def _follow_pause(self) -> None:
         paused = await Reads(self._database).paused()

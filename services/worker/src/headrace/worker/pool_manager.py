@@ -1,28 +1,35 @@
-"""`WorkerPoolManager`: keeps the planned children running and says in MongoDB when one has died.
+"""`WorkerPoolManager`: keeps as many children running as the pools' slots need, and says in MongoDB when one has died.
 
 One child's death never touches another. A replacement is a new incarnation, started after a back-off that grows while
-children of that plan die young.
+children of that pool die young.
+
+Slots move without a process being started or ended: a child is *allowed* some of its slots, and may be allowed fewer
+or more at any time. What it *holds* is what it was allowed, or still more while jobs run that began before. The held
+slots of all children together never exceed `JOB_MAX_WORKERS`: a pool grows by what others have really given back. A
+child that is not needed any more is allowed none, and told to end when its last job is over.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import structlog
 
-from headrace.contracts.errors import StoreUnavailableError
 from headrace.runtime.process.ids import new_incarnation
 from headrace.runtime.store.incarnations import Incarnations
 from headrace.worker.child_process import ChildProcess, Ending
-from headrace.worker.pools import ChildPlan
+from headrace.worker.child_records import ChildRecords
+from headrace.worker.pools import PoolSpec
+from headrace.worker.restarts import Restarts
+from headrace.worker.spread import Seat, spread_slots
 
-FIRST_BACKOFF_SECONDS = 0.2
-MAX_BACKOFF_SECONDS = 30.0
-YOUNG_SECONDS = 30.0
-STORE_PAUSE_SECONDS = 0.5
+LINGER_SECONDS = 2.0
+"""How long a child without slots and jobs stays, in case it is needed again."""
+BOOTING_AT_ONCE = max(2, os.cpu_count() or 1)
+"""More starts at the same time would only make each of them later."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +38,8 @@ class WorkerPoolManager:
     """The children of one worker service.
 
     Args:
-        plans: What to run.
+        specs: The pools.
+        max_workers: Slots of all children together, at any moment.
         service: The name of this worker service, unique per process start.
         incarnations: Where children are registered.
         version: Of the worker.
@@ -41,153 +49,177 @@ class WorkerPoolManager:
 
     def __init__(
         self,
-        plans: Sequence[ChildPlan],
+        specs: Mapping[str, PoolSpec],
         *,
+        max_workers: int,
         service: str,
         incarnations: Incarnations,
         version: str,
         lease_seconds: float,
         grace_seconds: float,
     ) -> None:
-        self._plans = list(plans)
-        self._service = service
-        self._incarnations = incarnations
-        self._version = version
-        self._lease_seconds = lease_seconds
-        self._grace_seconds = grace_seconds
-        self._children: dict[str, ChildProcess] = {}
-        self._keepers: list[asyncio.Task[None]] = []
-        self._ending = asyncio.Event()
+        self.specs = dict(specs)
+        self.targets = dict.fromkeys(specs, 0)
+        """How many slots each pool is to have."""
         self.counters = [0, 0, 0]
         """Attempts settled as completed, failed, fenced by children that have ended."""
+        self._max_workers = max_workers
+        self._grace_seconds = grace_seconds
+        self._children: dict[str, ChildProcess] = {}
+        self._lives: set[asyncio.Task[None]] = set()
+        """One for each child, from before its start until it is written off."""
+        self._starting = dict.fromkeys(specs, 0)
+        self._restarts = {pool: Restarts() for pool in specs}
+        self._ending = asyncio.Event()
+        self._records = ChildRecords(
+            incarnations, service=service, version=version, lease_seconds=lease_seconds, ending=self._ending
+        )
 
-    @property
-    def slots(self) -> int:
-        """Jobs that may run at once."""
-        return sum(plan.slots for plan in self._plans)
-
-    def children(self) -> list[ChildProcess]:
-        """The running children."""
-        return list(self._children.values())
+    def children(self, pool: str | None = None) -> list[ChildProcess]:
+        """The running children, of one pool or of all."""
+        return [child for child in self._children.values() if pool is None or child.plan.pool == pool]
 
     @property
     def ending(self) -> bool:
         """Whether the children have been told to end."""
         return self._ending.is_set()
 
-    def is_ready(self) -> bool:
-        """Whether every planned child claims."""
-        children = self.children()
-        return len(children) == len(self._plans) and all(child.board.ready for child in children)
+    @property
+    def held(self) -> int:
+        """Slots that are in use or may be used now."""
+        return sum(child.held for child in self.children())
 
-    def start(self) -> None:
-        """Start keeping the children."""
-        self._keepers = [asyncio.create_task(self._keep(plan)) for plan in self._plans]
+    def is_ready(self) -> bool:
+        """Whether every pool that is to have slots claims; one that waits for a slot of others counts as well."""
+        return all(
+            target == 0 or any(child.board.ready for child in self._usable(pool))
+            for pool, target in self.targets.items()
+        )
+
+    def resize(self, targets: Mapping[str, int]) -> None:
+        """Give the pools these slots from the next pass on, as soon as others have given them back."""
+        changed = {pool: slots for pool, slots in targets.items() if slots != self.targets[pool]}
+        if changed:
+            log.info("pools.resized", slots=changed, before={pool: self.targets[pool] for pool in changed})
+            self.targets.update(changed)
+
+    # -- one pass ----------------------------------------------------------------------------------------------
+
+    def reconcile(self) -> None:
+        """Move slots, start children that are missing, end those that are not needed. Quick; starts run beside it."""
+        if self._ending.is_set():
+            return
+        for pool in self.specs:
+            self._recruit(pool)
+        # First take, then give: what was free before is given at once, what is taken now when it has been given back.
+        self._allow(raising=False)
+        self._allow(raising=True)
+        self._end_the_idle()
+
+    def _usable(self, pool: str) -> list[ChildProcess]:
+        """Children that may have slots, the oldest first."""
+        return [child for child in self.children(pool) if not (child.ended.done() or child.asked or child.killed)]
+
+    def _recruit(self, pool: str) -> None:
+        usable = self._usable(pool)
+        for child in usable:
+            if child.board.spent and child.worn is None:
+                child.worn = "jobs"
+        needed = -(-self.targets[pool] // self.specs[pool].slots_per_process)
+        missing = needed - sum(child.worn is None for child in usable) - self._starting[pool]
+        booting = sum(self._starting.values()) + sum(not child.board.ready for child in self.children())
+        for _ in range(min(self._restarts[pool].may_start(time.monotonic(), missing), BOOTING_AT_ONCE - booting)):
+            self._starting[pool] += 1
+            life = asyncio.create_task(self._live(pool))
+            self._lives.add(life)
+            life.add_done_callback(self._lives.discard)
+
+    def _allow(self, *, raising: bool) -> None:
+        free = self._max_workers - self.held
+        for pool, target in self.targets.items():
+            usable = self._usable(pool)
+            seats = [
+                Seat(0 if child.board.spent else child.plan.slots, child.board.ready, child.worn is not None)
+                for child in usable
+            ]
+            for child, wish in zip(usable, spread_slots(target, seats), strict=True):
+                allowed, held = child.board.allowed, child.held
+                if raising and wish > allowed:
+                    slots = min(wish, held + max(0, free))
+                    free -= max(0, slots - held)
+                    child.allow(max(slots, allowed))
+                elif not raising and wish < allowed:
+                    child.allow(wish)
+
+    def _end_the_idle(self) -> None:
+        now = time.monotonic()
+        for child in self.children():
+            if child.asked or not child.board.ready or child.held or child.board.running():
+                child.idle_since = None
+                continue
+            if child.idle_since is None:
+                child.idle_since = now
+            if child.worn or now - child.idle_since >= LINGER_SECONDS:
+                log.info("child.not_needed", incarnation=child.incarnation, pool=child.plan.pool, worn=child.worn)
+                child.ask_to_end()
+
+    # -- the life of a child -----------------------------------------------------------------------------------
+
+    async def _live(self, pool: str) -> None:
+        try:
+            child = await self._start_child(pool)
+        finally:
+            self._starting[pool] -= 1
+        if child is None:
+            return
+        if self._ending.is_set():
+            child.ask_to_end()
+        self.reconcile()
+        ending = await child.ended
+        if ending.record.kind != "graceful":
+            now = time.monotonic()
+            self._restarts[pool].note_death(now, age_seconds=now - child.began)
+        await self._bury(child, ending)
+        self.reconcile()
+
+    async def _start_child(self, pool: str) -> ChildProcess | None:
+        incarnation, spec = new_incarnation(), self.specs[pool]
+        plan = spec.plan()
+        if not await self._records.register(incarnation, plan, slots=min(self.targets[pool], plan.slots)):
+            return None
+        child = ChildProcess.spawn(incarnation, plan, grace_seconds=self._grace_seconds, allowed=0)
+        self._children[incarnation] = child
+        log.info("child.started", incarnation=incarnation, pool=pool, pid=child.pid)
+        return child
+
+    async def _bury(self, child: ChildProcess, ending: Ending) -> None:
+        self._children.pop(child.incarnation, None)
+        counted = child.board.counters()
+        self.counters = [total + more for total, more in zip(self.counters, counted, strict=True)]
+        child.board.close()
+        await self._records.write_off(child, ending)
+
+    # -- the end -----------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
         """Tell every child to end and wait until all are gone and written off."""
         self._ending.set()
         for child in self.children():
             child.ask_to_end()
-        if self._keepers:
-            # Not gather: when the grace is over this wait is cancelled, and the keepers must go on to the last word.
-            await asyncio.wait(self._keepers)
+        if self._lives:
+            # Not gather: when the grace is over this wait is cancelled, and the lives must go on to the last word.
+            await asyncio.wait(self._lives)
 
     async def end(self, *, within: float) -> None:
         """End what is left: children that drain may finish that within the time, then they are killed."""
-        if self._ending.is_set() and self._keepers:
-            await asyncio.wait(self._keepers, timeout=within)
+        if self._ending.is_set() and self._lives:
+            await asyncio.wait(self._lives, timeout=within)
         self._ending.set()
         for child in self.children():
             child.kill()
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        lives = list(self._lives)
+        for life in lives:
+            life.cancel()
+        await asyncio.gather(*lives, return_exceptions=True)
         for child in self.children():
             await asyncio.wait({child.ended}, timeout=2)
-
-    async def _keep(self, plan: ChildPlan) -> None:
-        backoff = FIRST_BACKOFF_SECONDS
-        while not self._ending.is_set():
-            child = await self._start_child(plan)
-            if child is None:
-                return
-            if self._ending.is_set():
-                child.ask_to_end()
-            ending = await child.ended
-            await self._write_off(child, ending)
-            if self._ending.is_set():
-                return
-            backoff = (
-                FIRST_BACKOFF_SECONDS
-                if time.monotonic() - child.began > YOUNG_SECONDS
-                else min(backoff * 2, MAX_BACKOFF_SECONDS)
-            )
-            await self._pause(backoff)
-
-    async def _start_child(self, plan: ChildPlan) -> ChildProcess | None:
-        incarnation = new_incarnation()
-        while True:  # a child must not claim before a majority knows it
-            try:
-                await self._incarnations.register(
-                    incarnation,
-                    service=self._service,
-                    host=socket.gethostname(),
-                    pool=plan.pool,
-                    types=plan.types,
-                    slots=plan.slots,
-                    version=self._version,
-                    lease_seconds=self._lease_seconds,
-                )
-            except StoreUnavailableError as error:
-                log.warning("child.not_registered", pool=plan.pool, detail=str(error))
-                await self._pause(STORE_PAUSE_SECONDS)
-                if self._ending.is_set():
-                    return None
-            else:
-                break
-        child = ChildProcess.spawn(incarnation, plan, grace_seconds=self._grace_seconds)
-        self._children[incarnation] = child
-        log.info("child.started", incarnation=incarnation, pool=plan.pool, pid=child.pid, slots=plan.slots)
-        return child
-
-    async def _write_off(self, child: ChildProcess, ending: Ending) -> None:
-        """Say that the child is dead; recovery acts on it within a second. Repeated until MongoDB has it."""
-        self._children.pop(child.incarnation, None)
-        counted = child.board.counters()
-        self.counters = [total + more for total, more in zip(self.counters, counted, strict=True)]
-        child.board.close()
-        running = [job.job_id for job in ending.running]
-        report = log.info if ending.record.kind == "graceful" else log.warning
-        report(
-            "child.ended",
-            incarnation=child.incarnation,
-            pool=child.plan.pool,
-            running=running,
-            **ending.record.model_dump(exclude_none=True),
-        )
-        pause = STORE_PAUSE_SECONDS
-        while True:
-            try:
-                await self._incarnations.mark_dead(
-                    child.incarnation,
-                    exit_record=ending.record,
-                    running=running,
-                    culprit=child.culprit,
-                    pid=child.pid,
-                )
-            except StoreUnavailableError as error:
-                log.warning("child.death_not_written", incarnation=child.incarnation, detail=str(error))
-                if self._ending.is_set():
-                    return  # its lease runs out by itself
-                await self._pause(pause)
-                pause = min(pause * 2, 5.0)
-            else:
-                return
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._ending.wait()
-        except TimeoutError:
-            pass

@@ -186,6 +186,8 @@ class Runner:
 
     async def _flush(self, held: Held, context: RunningContext) -> None:
         saved = await context.flush_progress()
+        if saved is not None:
+            self._board.progress(held.job.id, saved.fraction)
         if saved is not None and self._announcer is not None:
             self._announcer.progressed(held, saved)
 

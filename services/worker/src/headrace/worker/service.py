@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import socket
 import time
 from datetime import UTC, datetime
@@ -16,13 +15,10 @@ from datetime import UTC, datetime
 import structlog
 
 from headrace.contracts.config import JobConfig
-from headrace.contracts.errors import StoreUnavailableError
-from headrace.contracts.events import EVENT_OF_TERMINAL, EventName, JobEvent
 from headrace.contracts.heartbeat import Heartbeat
 from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.process.every import every
 from headrace.runtime.process.ids import new_token
-from headrace.runtime.queue.base import Entry
 from headrace.runtime.queue.client import redis_client
 from headrace.runtime.queue.hints import Hints
 from headrace.runtime.queue.history import EventLog
@@ -30,20 +26,25 @@ from headrace.runtime.queue.redis_queue import RedisJobQueue
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.incarnations import Incarnations
 from headrace.runtime.store.job_types import JobType, JobTypes
+from headrace.runtime.store.pools import Pools
 from headrace.runtime.store.reads import Reads
 from headrace.runtime.store.state_manager import JobStateManager
-from headrace.runtime.store.values import SettleVerdict
 from headrace.runtime.web.metrics import version
-from headrace.worker import outcome
-from headrace.worker.board import Started
 from headrace.worker.catalogue import discover
 from headrace.worker.child_process import ChildProcess
+from headrace.worker.hard_timeouts import HardTimeouts
 from headrace.worker.pool_manager import WorkerPoolManager
-from headrace.worker.pools import plan_children
+from headrace.worker.pool_scaler import PoolScaler
+from headrace.worker.pools import size_pools
+from headrace.worker.pools_file import load_pools_file
 
 HARD_LIMIT_SECONDS = 10.0
 """A job that runs this much longer than its own limit cannot be stopped from inside; its process is replaced."""
 WATCH_SECONDS = 0.5
+POOLS_SECONDS = 0.25
+"""How often pools are sized and children started and ended."""
+SILENT_SECONDS = 3.0
+"""Loops that have not turned for so long are reported; they turn twice a second."""
 LOOPS_SECONDS = 0.5
 FAREWELL_SECONDS = 4.0
 """What children get beyond the grace to write what they hand back; jobs get the grace itself."""
@@ -62,42 +63,59 @@ class JobWorkerService:
         self.redis_breaker, self.mongo_breaker = Breaker("redis"), Breaker("mongo")
         self.queue = RedisJobQueue(self.redis, namespace=config.namespace, breaker=self.redis_breaker)
         self._hints = Hints(self.redis, config.namespace)
-        self._events = EventLog(self.redis, config.namespace)
         self._incarnations = Incarnations(self.database)
-        self._state = JobStateManager(
-            self.database, retention_days=config.retention_days, dead_retention_days=config.dead_retention_days
-        )
         self._types: dict[str, JobType] = {}
+        self._timeouts = HardTimeouts(
+            by=self.name,
+            types=self._types,
+            reads=Reads(self.database),
+            state=JobStateManager(
+                self.database, retention_days=config.retention_days, dead_retention_days=config.dead_retention_days
+            ),
+            queue=self.queue,
+            events=EventLog(self.redis, config.namespace),
+        )
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._told: dict[str, int] = {}
         self.pools: WorkerPoolManager | None = None
 
     async def start(self) -> None:
         """Find out what is installed, then keep the children running. Works while every store is down.
 
         Raises:
-            ConfigError: An installed executor is broken.
+            ConfigError: An installed executor is broken, or the pools file breaks a rule.
         """
+        file = load_pools_file(self.config.pools_file)
         types = await discover(test_mode=self.config.test_mode)
-        self._types = {item.type: item for item in types}
-        plans = plan_children(types, max_workers=self.config.max_workers)
+        self._types.update({item.type: item for item in types})
+        specs = size_pools(types, file, max_workers=self.config.max_workers)
         self.pools = WorkerPoolManager(
-            plans,
+            specs,
+            max_workers=self.config.max_workers,
             service=self.name,
             incarnations=self._incarnations,
             version=version(),
             lease_seconds=self.config.lease_seconds,
             grace_seconds=self.config.shutdown_grace_seconds,
         )
-        if self.pools.slots > self.config.max_workers:
-            log.warning("pools.one_slot_each", slots=self.pools.slots, max_workers=self.config.max_workers)
-        self.pools.start()
+        self._scaler = PoolScaler(
+            self.pools,
+            specs,
+            queue=self.queue,
+            settings=Pools(self.database),
+            max_workers=self.config.max_workers,
+        )
+        self.pools.reconcile()
         heartbeat = self.config.worker_heartbeat_seconds
         self._tasks = [
             asyncio.create_task(self._register_types()),
             asyncio.create_task(every(heartbeat, self.renew, name="renew", stop=self._stop)),
             asyncio.create_task(every(min(heartbeat, 5.0), self.beat, name="heartbeat", stop=self._stop)),
             asyncio.create_task(every(WATCH_SECONDS, self.watch, name="watch", stop=self._stop)),
+            asyncio.create_task(every(POOLS_SECONDS, self._scaler.run_once, name="scale", stop=self._stop)),
+            asyncio.create_task(every(POOLS_SECONDS, self._reconcile, name="pools", stop=self._stop)),
+            asyncio.create_task(every(1.0, self._tell_slots, name="slots", stop=self._stop)),
         ]
 
     async def drain(self) -> None:
@@ -130,6 +148,19 @@ class JobWorkerService:
 
     # -- duties ------------------------------------------------------------------------------------------------
 
+    async def _reconcile(self) -> None:
+        assert self.pools is not None, "started before"
+        self.pools.reconcile()
+
+    async def _tell_slots(self) -> None:
+        """Let MongoDB know how many slots each child is allowed, where that has changed."""
+        assert self.pools is not None, "started before"
+        slots = {child.incarnation: child.board.allowed for child in self.pools.children() if not child.ended.done()}
+        changed = {name: number for name, number in slots.items() if self._told.get(name) != number}
+        if changed:
+            await self._incarnations.resize(changed)
+        self._told = slots
+
     async def renew(self) -> int:
         """Renew the leases of all children whose loops turn, in one update. Ends those that were declared dead."""
         assert self.pools is not None, "started before"
@@ -141,7 +172,7 @@ class JobWorkerService:
         )
         for child in live:
             # A child that drains says goodbye itself, and its process ends a moment later.
-            if child.incarnation not in alive and not child.ended.done() and not self.pools.ending:
+            if child.incarnation not in alive and not (child.ended.done() or child.asked):
                 log.warning("child.declared_dead", incarnation=child.incarnation)
                 child.kill()
         return len(alive)
@@ -176,14 +207,43 @@ class JobWorkerService:
                 child.culprit = over[0].job_id
                 # Its own transition first, so that the neighbours' orphaning is not blamed on them.
                 for job in over:
-                    await self._time_out(child, job)
+                    await self._timeouts.write(job, owner=child.incarnation)
                 child.kill()
                 ended += 1
             elif self._is_stuck(child):
-                log.warning("child.stuck", incarnation=child.incarnation)
+                log.warning("child.stuck", incarnation=child.incarnation, pool=child.plan.pool)
                 child.kill()
                 ended += 1
+            else:
+                self._watch_turns(child, now)
+                ended += self._watch_memory(child)
         return ended
+
+    def _watch_turns(self, child: ChildProcess, now: float) -> None:
+        beats = child.board.beats()
+        silent = now - min(beats.loop, beats.claim) if child.board.ready else 0.0
+        if silent > SILENT_SECONDS and not child.silent:
+            jobs = [job.job_id for job in child.board.running()]
+            log.warning("child.silent", incarnation=child.incarnation, seconds=round(silent, 1), jobs=jobs)
+        child.silent = silent > SILENT_SECONDS
+
+    def _watch_memory(self, child: ChildProcess) -> int:
+        assert self.pools is not None, "started before"
+        spec = self.pools.specs[child.plan.pool]
+        if spec.memory_limit_mb is None and spec.memory_recycle_mb is None:
+            return 0
+        rss_mb = child.rss_bytes() / 1_048_576
+        if spec.memory_limit_mb is not None and rss_mb > spec.memory_limit_mb:
+            running = child.board.running()
+            log.warning("child.memory_limit", incarnation=child.incarnation, rss_mb=round(rss_mb), jobs=len(running))
+            if len(running) == 1:
+                child.culprit = running[0].job_id
+            child.kill("memory")
+            return 1
+        if spec.memory_recycle_mb is not None and rss_mb > spec.memory_recycle_mb and child.worn is None:
+            log.info("child.worn", incarnation=child.incarnation, pool=spec.name, rss_mb=round(rss_mb))
+            child.worn = "memory"
+        return 0
 
     def _is_stuck(self, child: ChildProcess) -> bool:
         """Whether a loop of the child has not turned for a whole lease. A lease must not outlive the work."""
@@ -191,42 +251,3 @@ class JobWorkerService:
             return time.monotonic() - child.began > max(self.config.lease_seconds, 30.0)
         beats = child.board.beats()
         return time.monotonic() - min(beats.loop, beats.claim) > max(self.config.lease_seconds, 10.0)
-
-    async def _time_out(self, child: ChildProcess, job: Started) -> None:
-        try:
-            stored = await Reads(self.database).job(job.job_id)
-            if stored.attempt != job.attempt or stored.owner != child.incarnation:
-                return
-            settlement = outcome.failed(
-                stored,
-                outcome.JobTimeout(f"ran longer than {job.limit_seconds:g} s and could not be stopped"),
-                policy=self._types[stored.type].policy.retry,
-                jitter=random.random(),
-                started_ms_ago=int((time.monotonic() - job.since) * 1000),
-            )
-            (answer,) = await self._state.settle([settlement], by=self.name, owner=child.incarnation)
-            if answer.verdict is SettleVerdict.FENCED or answer.state is None:
-                return
-            over = answer.state.is_terminal
-            await self._events.publish(
-                [
-                    JobEvent(
-                        event=EVENT_OF_TERMINAL[answer.state] if over else EventName.RETRYING,
-                        id=stored.id,
-                        type=stored.type,
-                        pool=stored.pool,
-                        state=answer.state,
-                        attempt=stored.attempt,
-                        at=datetime.now(UTC),
-                        tenant=stored.tenant,
-                    )
-                ]
-            )
-            if over:
-                await self.queue.settle(stored.pool, [stored.id])
-            else:
-                entry = Entry(stored.id, answer.score, due_ms=answer.run_at_ms, token=stored.claim_token or "")
-                await self.queue.requeue(stored.pool, [entry])
-        except StoreUnavailableError as error:
-            # The kill goes on: the orphan pass counts a crash for the culprit instead of a timeout.
-            log.warning("child.timeout_not_written", job_id=job.job_id, detail=str(error))

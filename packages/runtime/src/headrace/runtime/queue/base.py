@@ -77,7 +77,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Depths:
-    """How much is where. `waiting` counts by effective priority; `oldest_ms` is when the oldest waiting was created."""
+    """How much is where. `waiting` counts by effective priority; `oldest_ms` is when the oldest waiting was created.
+
+    `due` counts those of the delayed ones whose time has come.
+    """
 
     waiting: Mapping[str, int]
     delayed: int
@@ -86,6 +89,7 @@ class Depths:
     oldest_ms: int | None
     paused: bool
     complete: bool
+    due: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,13 @@ class RedisJobQueue(MendVerbs):
 
     async def depths(self, pool: str) -> Depths:
         """How much is where, at one moment."""
-        *waiting, delayed, in_flight, reserved, oldest_ms, paused, complete = await self._depths(pool)
+        *waiting, delayed, in_flight, reserved, due, oldest_ms, paused, complete = await self._depths(pool)
         return Depths(
             waiting={priority.value: waiting[priority.rank] for priority in Priority},
             delayed=delayed,
             in_flight=in_flight,
             reserved=reserved,
+            due=due,
             oldest_ms=None if oldest_ms < 0 else oldest_ms,
             paused=paused == 1,
             complete=complete == 1,

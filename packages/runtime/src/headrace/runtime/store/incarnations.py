@@ -6,7 +6,7 @@ dead, and its next start is a new incarnation.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -82,6 +82,13 @@ class Incarnations:
         with reading("leases"):
             cursor = self.collection.find({"_id": {"$in": ids}, "dead_at": None}, {"_id": 1})
             return {document["_id"] async for document in cursor}
+
+    async def resize(self, slots: Mapping[str, int]) -> None:
+        """Write how many jobs each of these children may run at once now. Of the dead nothing is changed."""
+        for number in sorted(set(slots.values())):
+            ids = [incarnation_id for incarnation_id, allowed in slots.items() if allowed == number]
+            with writing("resize"):
+                await self.collection.update_many({"_id": {"$in": ids}, "dead_at": None}, {"$set": {"slots": number}})
 
     async def mark_dead(
         self,

@@ -3,7 +3,7 @@
 -- KEYS[1] ready zset, KEYS[2] delayed zset, KEYS[3] inflight zset, KEYS[4] reserved zset
 -- KEYS[5] paused string, KEYS[6] epoch string
 -- ARGV[1] distance of two priorities in the scores
--- Returns {high, medium, low, delayed, in flight, reserved, creation ms of the oldest ready or -1, paused, complete}
+-- Returns {high, medium, low, delayed, in flight, reserved, delayed and due, creation ms of the oldest ready or -1, paused, complete}
 -- Callers: RedisJobQueue.depths, RedisJobQueue.is_complete
 -- include: checks
 -- include: epoch
@@ -29,6 +29,7 @@ end
 for i = 2, 4 do
   table.insert(answer, redis.call('ZCARD', KEYS[i]))
 end
+table.insert(answer, redis.call('ZCOUNT', KEYS[2], '-inf', digits(now_ms())))
 table.insert(answer, oldest)
 table.insert(answer, redis.call('EXISTS', KEYS[5]))
 table.insert(answer, is_of_this_run(redis.call('GET', KEYS[6])) and 1 or 0)

@@ -206,15 +206,16 @@ async def test_large_pages_are_parsed_off_the_loop_and_small_ones_on_it(site, cr
     threads, read = {}, visit.read_page
 
     def noted(body, **rest):
-        threads[len(body) > visit.BIG_PAGE_BYTES] = threading.current_thread() is threading.main_thread()
+        threads[rest["url"].rpartition("/")[2]] = threading.current_thread() is threading.main_thread()
         return read(body, **rest)
 
     monkeypatch.setattr(visit, "read_page", noted)
-    site.page("/", "word " * 60_000, links=["/a"])
-    site.page("/a")
+    site.page("/", "word " * 60_000, links=["/few", "/many"])
+    site.page("/few")
+    site.page("/many", links=[f"/many#{n}" for n in range(visit.MANY_LINKS + 1)])
     await crawl()
 
-    assert threads == {True: False, False: True}
+    assert threads == {"": False, "few": True, "many": False}
 
 
 async def test_a_page_without_end_and_one_that_drips_cost_no_more_than_their_limits(site, crawl):

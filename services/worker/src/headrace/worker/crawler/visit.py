@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 BIG_PAGE_BYTES = 200_000
 """Larger pages are parsed in a thread: they would hold up everything else on this loop for tens of milliseconds."""
+MANY_LINKS = 1000
+"""So are pages with more links, each of which takes some 20 µs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,8 @@ class Visitor:
         if not answer.wanted:
             return Visit("skipped", "content_type", status, tries)
         try:
-            reading = (
-                await asyncio.to_thread(self._read, url, answer) if size > BIG_PAGE_BYTES else self._read(url, answer)
-            )
+            is_slow = size > BIG_PAGE_BYTES or answer.body.count(b"href") > MANY_LINKS
+            reading = await asyncio.to_thread(self._read, url, answer) if is_slow else self._read(url, answer)
         except Exception as error:  # noqa: BLE001  -- one page that breaks the parser must not end the crawl
             log.warning("crawl.unreadable", error=type(error).__name__)
             return Visit("failed", "unreadable", status, tries, size)

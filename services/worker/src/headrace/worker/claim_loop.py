@@ -268,7 +268,7 @@ class ClaimLoop:
             self._handed_back_at = self._run_times.total
             log.info("claim.handed_back", jobs=len(stale))
         for held in stale:
-            self._settler.submit(held, delay_ms=pause_ms(held.job) if is_suspect(held.job) else 0)
+            self._settler.submit(held, delay_ms=pause_ms(held.job) if is_suspect(held.job) else None)
 
 
 def _pause(claim: Claim) -> float:

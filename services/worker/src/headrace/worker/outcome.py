@@ -136,9 +136,11 @@ def _usable(seconds: float, *, instead: float) -> float:
     return instead if math.isnan(asked) else max(0.0, asked)
 
 
-def released(job: Job, *, started_ms_ago: int | None = None) -> Settlement:
-    """The job goes back without cost."""
-    return Settlement(job.id, job.attempt, JobState.QUEUED, Reason.RELEASED, started_ms_ago=started_ms_ago)
+def released(job: Job, *, started_ms_ago: int | None = None, delay_ms: int | None = None) -> Settlement:
+    """The job goes back without cost; due again after the delay, if there is one."""
+    return Settlement(
+        job.id, job.attempt, JobState.QUEUED, Reason.RELEASED, started_ms_ago=started_ms_ago, delay_ms=delay_ms
+    )
 
 
 def cancelled(job: Job, *, started_ms_ago: int | None = None) -> Settlement:

@@ -65,10 +65,10 @@ class Settler:
         """Jobs that have ended and are not confirmed."""
         return len(self._pending) + self._under_way
 
-    def submit(self, held: Held) -> None:
-        """Take a job that has ended, or one that was never started (it goes back without cost)."""
+    def submit(self, held: Held, *, delay_ms: int | None = None) -> None:
+        """Take a job that has ended, or one that was never started: it goes back without cost, after a delay if any."""
         if held.phase is Phase.WAITING:
-            held.settlement = outcome.released(held.job)
+            held.settlement = outcome.released(held.job, delay_ms=delay_ms)
             held.end()
         with self._lock:
             self._pending.append(held)

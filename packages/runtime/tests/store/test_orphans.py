@@ -60,6 +60,35 @@ def test_an_orphan_is_judged_by_what_its_worker_was_doing(
     assert decide_orphan(orphan, owner, max_crashes=3) == expected, case
 
 
+HOW = "worker child w on h "
+
+
+@pytest.mark.parametrize(
+    ("owner", "words"),
+    [
+        (dead(), HOW + "was ended by signal 9 (SIGKILL)"),
+        (dead(exit=ExitRecord(kind="signal", signal=33)), HOW + "was ended by signal 33 (unknown)"),
+        (dead(exit=ExitRecord(kind="code", code=3)), HOW + "ended with exit code 3"),
+        (
+            dead(exit=ExitRecord(kind="memory", signal=9, peak_rss_bytes=900 << 20), culprit=JOB),
+            HOW + "was killed above its memory limit; peak memory 900 MiB; because of this job",
+        ),
+        (
+            dead(exit=ExitRecord(kind="killed", signal=9), culprit="j2"),
+            HOW + "was killed by its supervisor; because of another job",
+        ),
+        (dead(exit=None), HOW + "ended"),
+        (dead(running=()), None),
+        (dead(exit=ExitRecord(kind="lease"), running=None), HOW + "went silent; nobody saw how it ended"),
+        (dead(exit=ExitRecord(kind="graceful", code=0)), None),
+        (None, "its worker child is gone without a trace"),
+    ],
+)
+def test_a_job_that_had_started_is_told_how_its_worker_ended(owner: Incarnation | None, words: str | None) -> None:
+    orphan = Orphan(JOB, "p", 5, "w", "t", 0, None, 0, 0)
+    assert decide_orphan(orphan, owner, max_crashes=3).death == words
+
+
 async def register(kit: Any, name: str, *, running: tuple[str, ...] | None = None) -> None:
     await kit.incarnations.register(
         name, service="s", host="h", pool="default", types=["noop"], slots=1, version="1", lease_seconds=60
@@ -125,6 +154,22 @@ async def test_a_crash_loop_ends_as_a_dead_letter_with_its_error(kit: Any) -> No
     stored = await kit.reads.job(job.id)
     assert (stored.state, stored.crashes, stored.error.type) == (JobState.FAILED, 3, "crash_loop")
     assert stored.errors == (stored.error,)
+    assert stored.error.message.endswith("; the last time: its worker child is gone without a trace")
+    assert stored.error.fingerprint == "crash_loop"
+
+
+async def test_crash_forensics_stand_with_the_job_that_had_started(kit: Any) -> None:
+    job, bystander = await kit.running(owner="w-1"), await kit.running(owner="w-1", token="t2")
+    await register(kit, "w-1")
+    record = ExitRecord(kind="signal", signal=11, peak_rss_bytes=123 << 20)
+    await kit.incarnations.mark_dead("w-1", exit_record=record, running=[job.id])
+    for orphan, owner in await orphans(kit):
+        await kit.manager.hand_back(orphan, decide_orphan(orphan, owner, max_crashes=3), by="recovery")
+    stored = await kit.reads.job(job.id)
+    (error,) = stored.errors
+    assert (error.type, error.fingerprint, stored.error) == ("worker_died", "worker_died", None)
+    assert error.message == "worker child w-1 on h was ended by signal 11 (SIGSEGV); peak memory 123 MiB"
+    assert (await kit.reads.job(bystander.id)).errors == ()
 
 
 async def test_a_cancel_that_nobody_could_honour_is_finished_by_the_hand_back(kit: Any) -> None:

@@ -187,7 +187,7 @@ class Runner:
     async def _flush(self, held: Held, context: RunningContext) -> None:
         saved = await context.flush_progress()
         if saved is not None:
-            self._board.progress(held.job.id, saved.fraction)
+            self._board.progress(held.job.id, saved[0])
         if saved is not None and self._announcer is not None:
             self._announcer.progressed(held, saved)
 

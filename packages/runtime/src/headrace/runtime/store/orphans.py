@@ -5,9 +5,10 @@ Model: `makeRetryDecision` of River's job rescuer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import signal
+from dataclasses import dataclass, field
 
-from headrace.contracts.heartbeat import Incarnation
+from headrace.contracts.heartbeat import ExitRecord, Incarnation
 from headrace.contracts.states import JobState, Reason
 
 
@@ -30,11 +31,16 @@ class Orphan:
 
 @dataclass(frozen=True)
 class OrphanDecision:
-    """Where the job goes and what its crash counter is then."""
+    """Where the job goes and what its crash counter is then.
+
+    `death`: how the worker child ended that had started the job, for people; None when the job had not started, or
+    when the child handed it back itself.
+    """
 
     to: JobState
     reason: Reason
     crashes: int
+    death: str | None = field(default=None, compare=False)
 
 
 def decide_orphan(orphan: Orphan, owner: Incarnation | None, *, max_crashes: int) -> OrphanDecision:
@@ -59,11 +65,46 @@ def decide_orphan(orphan: Orphan, owner: Incarnation | None, *, max_crashes: int
         counts = owner.culprit == orphan.job_id
     else:
         counts = orphan.job_id in owner.running
+    death = _tell_death(orphan, owner)
     if not counts:
-        return OrphanDecision(JobState.QUEUED, reason, orphan.crashes)
+        return OrphanDecision(JobState.QUEUED, reason, orphan.crashes, death)
     if orphan.checkpoint_attempt == orphan.attempt:
-        return OrphanDecision(JobState.QUEUED, reason, 0)
+        return OrphanDecision(JobState.QUEUED, reason, 0, death)
     crashes = orphan.crashes + 1
     if crashes >= max_crashes:
-        return OrphanDecision(JobState.FAILED, Reason.CRASH_LOOP, crashes)
-    return OrphanDecision(JobState.QUEUED, reason, crashes)
+        return OrphanDecision(JobState.FAILED, Reason.CRASH_LOOP, crashes, death)
+    return OrphanDecision(JobState.QUEUED, reason, crashes, death)
+
+
+def _tell_death(orphan: Orphan, owner: Incarnation | None) -> str | None:
+    if owner is None:
+        return "its worker child is gone without a trace"
+    if owner.running is None:
+        return f"worker child {owner.id} on {owner.host} went silent; nobody saw how it ended"
+    if orphan.job_id not in owner.running:
+        return None
+    words = f"worker child {owner.id} on {owner.host} {_tell_exit(owner.exit or ExitRecord(kind='unknown'))}"
+    if owner.exit is not None and owner.exit.peak_rss_bytes:
+        words += f"; peak memory {owner.exit.peak_rss_bytes / 1_048_576:.0f} MiB"
+    if owner.culprit is not None:
+        words += "; because of this job" if owner.culprit == orphan.job_id else "; because of another job"
+    return words
+
+
+def _tell_exit(record: ExitRecord) -> str:
+    if record.kind == "memory":
+        return "was killed above its memory limit"
+    if record.kind == "killed":
+        return "was killed by its supervisor"
+    if record.signal is not None:
+        return f"was ended by signal {record.signal} ({_signal_name(record.signal)})"
+    if record.code is not None:
+        return f"ended with exit code {record.code}"
+    return "ended"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

@@ -65,14 +65,15 @@ class Orphaning(StateBase):
         extra: dict[str, Any] = {"crashes": decision.crashes}
         if decision.crashes != orphan.crashes or orphan.checkpoint_attempt == orphan.attempt:
             extra["expires_at"] = "$$REMOVE"  # it did start in time
+        died = {} if decision.death is None else updates.keep_error("worker_died", decision.death)
         if decision.to is JobState.FAILED:
-            error = {
-                "type": decision.reason.value,
-                "message": f"the worker died {decision.crashes} times while it ran this job",
-                "fingerprint": decision.reason.value,
-                "at": "$$NOW",
-            }
-            extra |= {"error": error, "errors": {"$slice": [{"$concatArrays": ["$errors", [error]]}, -10]}}
+            message = f"the worker died {decision.crashes} times while it ran this job"
+            if decision.death is not None:
+                message += f"; the last time: {decision.death}"
+            extra |= updates.keep_error(decision.reason.value, message)
+            extra["error"] = updates.error_value(decision.reason.value, message)
+        else:
+            extra |= died
         for to, reason, condition in (
             (decision.to, decision.reason, updates.not_cancelled()),
             # A cancel that was accepted wins over everything.
@@ -86,7 +87,7 @@ class Orphaning(StateBase):
                         reason,
                         by=by,
                         keep_days=self._keep_days.get(to, 0),
-                        extra=extra if to is decision.to else {"crashes": decision.crashes},
+                        extra=extra if to is decision.to else {"crashes": decision.crashes, **died},
                     ),
                 )
             if result.matched_count:

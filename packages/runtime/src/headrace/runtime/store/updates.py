@@ -158,6 +158,17 @@ def started(milliseconds_ago: int | Document | None) -> Document:
     return {"started_at": {"$ifNull": ["$started_at", since]}}
 
 
+def error_value(type_: str, message: str) -> Document:
+    """The expression of an error that the system itself found; its fingerprint is its type."""
+    return {"type": type_, "message": literal(message), "fingerprint": type_, "at": "$$NOW"}
+
+
+def keep_error(type_: str, message: str) -> Document:
+    """The `$set` field that adds such an error to the job's last ten."""
+    value = error_value(type_, message)
+    return {"errors": {"$slice": [{"$concatArrays": ["$errors", [value]]}, -ERRORS_KEPT]}}
+
+
 def with_error(error: JobError | None) -> Document:
     """The `$set` fields that record a failure; the last ten are kept."""
     if error is None:

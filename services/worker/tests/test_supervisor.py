@@ -333,3 +333,26 @@ async def test_a_hard_time_out_that_cannot_be_written_does_not_keep_the_child_al
     with stage.failing("find", errorCode=50, appName=SUPERVISOR):
         await writer(job)
     assert (await stage.job(job)).state is JobState.PROCESSING
+
+
+@pytest.mark.slow
+async def test_a_child_that_drains_longer_than_a_lease_is_not_taken_for_stuck(supervise: Start, stage: Stage) -> None:
+    service = await supervise(shutdown_grace_seconds=30)
+    child = only_child(service)
+    job = await submit(stage, "test.sleep", {"seconds": 14})
+    await running(child, job)
+    await service.drain()
+    assert child.ended.result().record.kind == "graceful", child.ended.result()
+    assert (await stage.job(job)).state == "completed"
+
+
+async def test_the_hard_limit_holds_for_a_job_whose_document_is_gone(
+    supervise: Start, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "HARD_LIMIT_SECONDS", 0.5)
+    service = await supervise()
+    old = only_child(service)
+    stuck = await submit(stage, "test.block", {"seconds": 60, "slices": False}, timeout_seconds=0.5, max_retries=0)
+    await running(old, stuck)
+    stage.jobs.delete_one({"_id": stuck.id})
+    await eventually(old.ended.done, within=8)

@@ -85,3 +85,8 @@ def test_a_copy_with_other_values_is_a_whole_job() -> None:
     assert twin == Job.model_validate(job.model_dump() | {"state": JobState.FAILED, "tags": {}})
     assert (job.state, job.tags) == (JobState.QUEUED, {"a": "b"})
     assert twin.model_copy() == twin
+
+
+def test_fields_of_a_newer_version_do_not_make_a_job_unreadable() -> None:
+    job = make_job()
+    assert to_job({**to_document(job), "colour": "blue"}) == job

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from headrace.contracts.errors import StoreUnavailableError
+from headrace.contracts.errors import NotFoundError, StoreUnavailableError
 from headrace.contracts.events import EVENT_OF_TERMINAL, EventName, JobEvent
 from headrace.runtime.queue.base import Entry
 from headrace.runtime.queue.history import EventLog
@@ -54,9 +54,12 @@ class HardTimeouts:
         self._events = events
 
     async def write(self, job: Started, *, owner: str) -> None:
-        """Say that the attempt timed out, if it is still this one. Never raises for a store that is away."""
+        """Say that the attempt timed out, if it is still this one. Never raises for a store or a job that is away."""
         try:
-            stored = await self._reads.job(job.job_id)
+            try:
+                stored = await self._reads.job(job.job_id)
+            except NotFoundError:
+                return  # nobody's time-out any more; the process must be replaced all the same
             if stored.attempt != job.attempt or stored.owner != owner:
                 return
             settlement = outcome.failed(

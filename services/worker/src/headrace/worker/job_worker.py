@@ -202,6 +202,8 @@ class JobWorker:
 
     async def _beat(self) -> None:
         self._board.beat_loop()
+        if self._claiming.done():
+            self._board.beat_claim()  # it drains: no claim loop is missed, and the supervisor must let it finish
         self._follow_size()
 
     def resize(self) -> None:

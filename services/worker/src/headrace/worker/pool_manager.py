@@ -132,7 +132,13 @@ class WorkerPoolManager:
             self._starting[pool] += 1
             life = asyncio.create_task(self._live(pool))
             self._lives.add(life)
-            life.add_done_callback(self._lives.discard)
+            life.add_done_callback(self._lived)
+
+    def _lived(self, life: asyncio.Task[None]) -> None:
+        self._lives.discard(life)
+        if not life.cancelled() and (error := life.exception()) is not None:
+            # The next pass finds a child missing and starts another.
+            log.error("child.life_failed", error=type(error).__name__, exc_info=error)
 
     def _allow(self, *, raising: bool) -> None:
         free = self._max_workers - self.held
@@ -175,7 +181,8 @@ class WorkerPoolManager:
         if self._ending.is_set():
             child.ask_to_end()
         self.reconcile()
-        ending = await child.ended
+        await asyncio.wait({child.ended})  # not itself: cancelling this life must not cancel what others wait for
+        ending = child.ended.result()
         if ending.record.kind != "graceful":
             now = time.monotonic()
             self._restarts[pool].note_death(now, age_seconds=now - child.began)

@@ -10,9 +10,8 @@ from typing import Any
 
 from headrace.contracts.job import Job, LogEntry
 
-STORE_ONLY = ("score", "expire_at")
-"""Fields of the document alone. `score` repeats `Job.ready_score` so that one index serves the claim order; `expire_at`
-is set by terminal updates only, so the TTL index can touch nothing else."""
+# Fields of the document alone: `score` repeats `Job.ready_score` so that one index serves the claim order; `expire_at`
+# is set by terminal updates only, so the TTL index can touch nothing else.
 
 # Absent instead of null: the partial indexes test for existence, and absent fields cost nothing.
 _OMIT_WHEN_NONE = (
@@ -92,10 +91,18 @@ def _entry_document(entry: LogEntry) -> dict[str, Any]:
     }
 
 
+_KNOWN = frozenset(Job.model_fields) - {"id"}
+"""What is read back; the fields of the document alone are not among them."""
+
+
 def to_job(document: dict[str, Any]) -> Job:
-    """The value of a stored document, which may be a projection without log, payload, result or checkpoint."""
-    fields = {name: value for name, value in document.items() if name not in STORE_ONLY}
-    fields["id"] = fields.pop("_id")
+    """The value of a stored document, which may be a projection without log, payload, result or checkpoint.
+
+    Fields that this version does not know are left out: during an upgrade one job written by a newer service must not
+    make a whole claim unreadable.
+    """
+    fields = {name: value for name, value in document.items() if name in _KNOWN}
+    fields["id"] = document["_id"]
     fields.setdefault("payload", "null")
     return Job.model_validate(fields)
 

@@ -15,6 +15,7 @@ from headrace.worker.crawler.payload import CrawlPayload
 from headrace.worker.crawler.politeness import Politeness
 from headrace.worker.crawler.retrying import Retrying
 from headrace.worker.crawler.robots import ALLOW_ALL, RobotsCache
+from headrace.worker.crawler.turns import reading_turn
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +73,11 @@ class Visitor:
             return Visit("skipped", "content_type", status, tries)
         try:
             is_slow = size > BIG_PAGE_BYTES or answer.body.count(b"href") > MANY_LINKS
-            reading = await asyncio.to_thread(self._read, url, answer) if is_slow else self._read(url, answer)
+            if is_slow:
+                reading = await asyncio.to_thread(self._read, url, answer)
+            else:
+                async with reading_turn():
+                    reading = self._read(url, answer)
         except Exception as error:  # noqa: BLE001  -- one page that breaks the parser must not end the crawl
             log.warning("crawl.unreadable", error=type(error).__name__)
             return Visit("failed", "unreadable", status, tries, size)

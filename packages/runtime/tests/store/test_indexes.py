@@ -17,6 +17,7 @@ from headrace.runtime.store.dead_reads import DeadFilter, DeadReads
 from headrace.runtime.store.documents import to_document
 from headrace.runtime.store.job_types import JobType, JobTypes
 from headrace.runtime.store.leases import LeaderLease
+from headrace.runtime.store.payload_reads import PayloadReads
 from headrace.runtime.store.pools import Pools
 from headrace.runtime.store.reads import JobQuery
 from headrace.runtime.store.values import Settlement
@@ -66,6 +67,7 @@ HOT: dict[str, tuple[Call, set[str]]] = {
         {"pending_in_claim_order"},
     ),
     "running jobs": (lambda kit: drain(kit.reads.processing_ids("default")), {"pending_in_claim_order"}),
+    "payloads": (lambda kit: PayloadReads(kit.database).page(after_id="0", limit=50), {"by_state"}),
     "changed": (lambda kit: kit.reads.changed(within_seconds=120), {"changed"}),
     "expired": (lambda kit: kit.reads.expired_ids(), {"must_start_by"}),
     "unindexed": (lambda kit: kit.reads.unindexed("default"), {"not_indexed"}),

@@ -70,6 +70,36 @@ def test_every_slot_has_a_record_of_its_own() -> None:
     board.close()
 
 
+def test_it_tells_how_far_jobs_are_and_what_has_run_in_all() -> None:
+    board = Board.create(2)
+    first, second = make_job_id(), make_job_id()
+    board.start(0, first, 1, 9.0)
+    board.start(1, second, 1, 9.0)
+    board.progress(second, 0.25)
+    board.progress("not-here", 0.5)
+    assert [job.progress for job in board.running()] == [None, 0.25]
+    board.end(1)
+    board.start(1, first, 2, 9.0)
+    assert [job.progress for job in board.running()] == [None, None], "the last job's progress is not this one's"
+    time.sleep(0.02)
+    board.end(0)
+    board.end(1)
+    jobs, seconds = board.ended()
+    assert jobs == 3
+    assert 0.04 <= seconds < 30
+    board.close()
+
+
+def test_slots_that_are_allowed_and_slots_that_are_held_are_two_words() -> None:
+    board = Board.create(4)
+    assert (board.allowed, board.held, board.spent) == (4, 4, False)
+    board.allow(1)
+    assert (board.allowed, board.held) == (1, 4)
+    board.hold(2, True)
+    assert (board.allowed, board.held, board.spent) == (1, 2, True)
+    board.close()
+
+
 def test_a_slot_used_again_names_the_new_job_only() -> None:
     board = Board.create(1)
     board.start(0, "a-rather-long-job-id", 1, 1.0)

@@ -147,3 +147,44 @@ def test_under_many_threads_never_more_than_the_slots_are_out_and_every_job_come
     assert most <= slots
     assert (gate.running, gate.waiting) == (0, 0)
     assert sorted(held.job.id for held in seen) == sorted(held.job.id for held in given)
+
+
+def test_fewer_slots_are_held_only_when_jobs_have_ended() -> None:
+    told: list[tuple[int, bool]] = []
+    gate = Feed(3, lambda: None, on_held=lambda held, spent: told.append((held, spent)))
+    gate.put(jobs(5))
+    for _ in range(3):
+        assert gate.take(0)
+    gate.resize(1)
+    assert (gate.slots, gate.take(0), told) == (1, None, [(3, False)])
+    gate.done()
+    gate.done()
+    assert told[-1] == (1, False)
+    assert gate.take(0) is None
+    gate.done()
+    assert gate.take(0)
+    gate.resize(2)
+    assert told[-1] == (2, False)
+    assert gate.take(0)
+
+
+def test_so_many_jobs_and_no_more() -> None:
+    told: list[tuple[int, bool]] = []
+    gate = Feed(2, lambda: None, max_jobs=3, on_held=lambda held, spent: told.append((held, spent)))
+    assert gate.left == 3
+    gate.put(jobs(2))
+    assert gate.left == 1, "what waits here will be taken"
+    assert gate.take(0)
+    assert gate.take(0)
+    gate.done()
+    gate.done()
+    assert told[-1] == (1, False)
+    gate.put(jobs(2))
+    assert gate.left == 0
+    assert gate.take(0)
+    assert gate.take(0) is None
+    assert told[-1] == (1, True)
+    gate.done()
+    assert told[-1] == (0, True)
+    assert gate.take(0) is None
+    assert len(gate.withdraw()) == 1

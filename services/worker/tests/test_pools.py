@@ -39,6 +39,11 @@ def test_with_fewer_slots_than_pools_none_is_kept() -> None:
     assert [(item.min_slots, item.max_slots, item.slots_per_process) for item in specs.values()] == [(0, 1, 1)] * 2
 
 
+def test_what_the_file_keeps_for_one_pool_may_leave_nothing_to_keep_for_others() -> None:
+    specs = size_pools([kind("a", "p"), kind("b", "q")], file(p={"min_slots": 2}), max_workers=2)
+    assert {name: item.min_slots for name, item in specs.items()} == {"p": 2, "q": 0}
+
+
 def test_the_file_sizes_a_pool() -> None:
     said = {
         "min_slots": 3,

@@ -62,7 +62,7 @@ def size_pools(types: Sequence[JobType], file: PoolsFile, *, max_workers: int) -
     """Every pool that an installed type declares, by name.
 
     What the file does not say: a pool may have all slots of the service; it keeps one while idle, or none when there
-    are fewer slots than pools; a process has the smallest `slots_per_process` of the pool's types.
+    are not enough for all; a process has the smallest `slots_per_process` of the pool's types.
 
     Args:
         types: The installed job types.
@@ -76,7 +76,9 @@ def size_pools(types: Sequence[JobType], file: PoolsFile, *, max_workers: int) -
     for item in sorted(types, key=lambda item: item.type):
         by_pool.setdefault(item.pool, []).append(item)
     _tell_unknown(file.pools, by_pool)
-    idle = 1 if len(by_pool) <= max_workers else 0
+    said = {pool: file.pools[pool].min_slots for pool in by_pool if pool in file.pools}
+    silent = len(by_pool) - sum(low is not None for low in said.values())
+    idle = 1 if silent + sum(low or 0 for low in said.values()) <= max_workers else 0
     specs = {
         pool: _spec(pool, members, file.pools.get(pool, PoolSize()), idle=idle, max_workers=max_workers)
         for pool, members in sorted(by_pool.items())

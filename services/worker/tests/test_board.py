@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -93,10 +94,19 @@ def test_it_tells_how_far_jobs_are_and_what_has_run_in_all() -> None:
 def test_slots_that_are_allowed_and_slots_that_are_held_are_two_words() -> None:
     board = Board.create(4)
     assert (board.allowed, board.held, board.spent) == (4, 4, False)
-    board.allow(1)
-    assert (board.allowed, board.held) == (1, 4)
+    order = board.allow(1)
+    assert (board.allowed, board.held, board.followed) == (1, 4, 0)
     board.hold(2, True)
-    assert (board.allowed, board.held, board.spent) == (1, 2, True)
+    board.follow(order)
+    assert (board.allowed, board.held, board.spent, board.followed) == (1, 2, True, order)
+    board.close()
+
+
+def test_every_order_is_another_word_also_after_very_many() -> None:
+    board = Board.create(1)
+    orders = [board.allow(1) for _ in range(70_000)]
+    assert board.allowed == 1
+    assert all(one != other for one, other in pairwise(orders))
     board.close()
 
 

@@ -18,8 +18,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-HEADER = struct.Struct("<4sIIIddQQQII")
-"""Magic, slots, ready, slots allowed, loop beat, claim beat, completed, failed, fenced, slots held, spent."""
+HEADER = struct.Struct("<4sIIIddQQQIII")
+"""Magic, slots, ready, slots allowed, loop beat, claim beat, completed, failed, fenced, slots held, spent, followed."""
 RECORD = struct.Struct("<IIdd40sdQd")
 """Busy, attempt, started, hard limit in seconds, job id, progress (-1 = none), jobs ended, their seconds."""
 _START = struct.Struct("<IIdd40sd")
@@ -34,6 +34,9 @@ _LOOP_AT = 16
 _CLAIM_AT = 24
 _COUNTERS_AT = 32
 _HELD_AT = 56
+_FOLLOWED_AT = 64
+_WORD_BITS = 16
+"""An order about slots is one word, their number below a serial number, so it is read whole or not at all."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Board:
             descriptor = os.dup(file.fileno())
         os.ftruncate(descriptor, size_of(slots))
         board = Board(descriptor, slots)
-        HEADER.pack_into(board._memory, 0, MAGIC, slots, 0, slots, 0.0, 0.0, 0, 0, 0, slots, 0)
+        HEADER.pack_into(board._memory, 0, MAGIC, slots, 0, slots, 0.0, 0.0, 0, 0, 0, slots, 0, 0)
         return board
 
     def close(self) -> None:
@@ -132,20 +135,37 @@ class Board:
             "<QQQ", self._memory, _COUNTERS_AT, now[0] + completed, now[1] + failed, now[2] + fenced
         )  # fmt: skip
 
+    def follow(self, order: int) -> None:
+        """Say that an order is obeyed, after `hold` has said with how many slots."""
+        struct.pack_into("<I", self._memory, _FOLLOWED_AT, order)
+
+    @property
+    def order(self) -> int:
+        """The supervisor's last order; `slots_of` it are allowed."""
+        return int(struct.unpack_from("<I", self._memory, _ALLOWED_AT)[0])
+
     @property
     def allowed(self) -> int:
-        """How many jobs may run at once, by the supervisor's word."""
-        return int(struct.unpack_from("<I", self._memory, _ALLOWED_AT)[0])
+        """How many jobs may run at once, by the last order."""
+        return slots_of(self.order)
 
     # -- the supervisor's side ---------------------------------------------------------------------------------
 
-    def allow(self, slots: int) -> None:
-        """Say how many jobs may run at once; the child has to be woken to look."""
-        struct.pack_into("<I", self._memory, _ALLOWED_AT, slots)
+    def allow(self, slots: int) -> int:
+        """Order how many jobs may run at once; the child has to be woken to look. Returns the order."""
+        serial = (self.order >> _WORD_BITS) + 1
+        order = (serial << _WORD_BITS | slots) & 0xFFFFFFFF
+        struct.pack_into("<I", self._memory, _ALLOWED_AT, order)
+        return order
+
+    @property
+    def followed(self) -> int:
+        """The last order that the child has obeyed; 0 = none yet."""
+        return int(struct.unpack_from("<I", self._memory, _FOLLOWED_AT)[0])
 
     @property
     def held(self) -> int:
-        """Slots that the child uses or may use, by its own word: after a change it follows when jobs have ended."""
+        """Slots that the child uses or may use, by its own word and the order that it has followed."""
         return int(struct.unpack_from("<I", self._memory, _HELD_AT)[0])
 
     @property
@@ -186,6 +206,11 @@ class Board:
                 name = job_id.rstrip(b"\0").decode(errors="replace")
                 found.append(Started(name, attempt, since, limit, None if done < 0 else done))
         return found
+
+
+def slots_of(order: int) -> int:
+    """The slots that an order allows."""
+    return order & (1 << _WORD_BITS) - 1
 
 
 def size_of(slots: int) -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import psutil
 
 from headrace.contracts.heartbeat import ChildBeat, ExitRecord, RunningJob
-from headrace.worker.board import Board, Started
+from headrace.worker.board import Board, Started, slots_of
 from headrace.worker.child import SPEC_VARIABLE
 from headrace.worker.pools import ChildPlan
 
@@ -50,6 +50,8 @@ class ChildProcess:
         """Whether it was told to drain."""
         self.idle_since: float | None = None
         """When it was first seen with nothing to do and no slots."""
+        self._orders = [board.order]
+        """Those that it may be following: the last one that it said it follows, and all since."""
         self._process = process
         self._stats = psutil.Process(process.pid)
         loop = asyncio.get_running_loop()
@@ -68,9 +70,8 @@ class ChildProcess:
             allowed: How many jobs it may run at once for now; all its slots by default.
         """
         board = Board.create(plan.slots)
-        if allowed is not None:
-            board.allow(allowed)
-            board.hold(allowed, False)
+        board.hold(0, False)
+        board.allow(plan.slots if allowed is None else allowed)
         spec = {
             "incarnation": incarnation,
             "pool": plan.pool,
@@ -94,14 +95,22 @@ class ChildProcess:
 
     @property
     def held(self) -> int:
-        """Slots of the service that it uses or may use: what it was allowed, or still more until jobs have ended."""
-        return 0 if self.ended.done() else max(self.board.allowed, self.board.held)
+        """Slots of the service that it uses or may use: what it was allowed, or still more until jobs have ended.
+
+        Orders that it has not followed may be followed at any moment, so the largest of them counts.
+        """
+        if self.ended.done():
+            return 0
+        followed = self.board.followed
+        if followed in self._orders:
+            del self._orders[: self._orders.index(followed)]
+        return max(self.board.held, *map(slots_of, self._orders))
 
     def allow(self, slots: int) -> None:
         """Let it run so many jobs at once. Running jobs run on: `held` follows when they have ended."""
         if self.ended.done() or slots == self.board.allowed:
             return
-        self.board.allow(slots)
+        self._orders.append(self.board.allow(slots))
         if self._process.stdin is not None:
             with contextlib.suppress(OSError, ValueError):  # it looks anyway, twice a second; or it is gone
                 os.write(self._process.stdin.fileno(), b".")

@@ -30,17 +30,19 @@ from headrace.runtime.store.crawl_results import CrawlResults
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.event_reads import EventReads
 from headrace.runtime.store.incarnations import Incarnations
+from headrace.runtime.store.job_logs import JobLogs
 from headrace.runtime.store.persistent_queue import PersistentJobQueue
 from headrace.runtime.store.reads import Reads
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.audit import AUDIT_SECONDS, Audit
-from headrace.worker.board import Board
+from headrace.worker.board import Board, slots_of
 from headrace.worker.broker import JobBroker
 from headrace.worker.claim_loop import ClaimLoop, Pool
 from headrace.worker.cpu_limit import limit_cpu
 from headrace.worker.feed import Feed
 from headrace.worker.held import HeldJobs, Stop
+from headrace.worker.job_logs import JobLogWriter
 from headrace.worker.resources import UsesResources, WorkerResources
 from headrace.worker.runner import Runner
 from headrace.worker.settler import Settler
@@ -94,7 +96,7 @@ class JobWorker:
         """Start the loop thread, Dramatiq's threads and the loops. Returns when the child claims."""
         loop = self._thread.loop
         self._held = HeldJobs()
-        self._feed = Feed(self._board.allowed, self._room, max_jobs=self._spec.max_jobs, on_held=self._board.hold)
+        self._feed = Feed(0, self._room, max_jobs=self._spec.max_jobs, on_held=self._board.hold)
         self._poke_sent = False
         database = Database(self._config, appname="headrace-worker", max_pool_size=8)
         self._database = database
@@ -106,6 +108,7 @@ class JobWorker:
         queue = self._make_queue()
         self._sender = EventSender(EventLog(self._redis, self._config.namespace), loop)
         self._announcer = ChildAnnouncer(self._sender, self._spec.pool, EventReads(database))
+        self._logs = JobLogWriter(JobLogs(database), loop)
         self._runner = Runner(
             executors=self._executors,
             config=self._config,
@@ -115,6 +118,7 @@ class JobWorker:
             thread=self._thread,
             scratch_root=self._scratch_root,
             announcer=self._announcer,
+            logs=self._logs,
         )
         self._settler = Settler(
             pool=self._spec.pool,
@@ -180,9 +184,11 @@ class JobWorker:
             announcer=self._announcer,
         )
         self._stop = asyncio.Event()
+        self._obey(self._board.order)
         self._claiming = asyncio.create_task(self._claims.run())
         self._settling = asyncio.create_task(self._settler.run())
         self._sending = asyncio.create_task(self._sender.run())
+        self._logging = asyncio.create_task(self._logs.run())
         hints = Hints(self._listening, self._config.namespace)
         duties = (
             self._duty(BEAT_SECONDS, self._beat, "beat"),
@@ -212,9 +218,14 @@ class JobWorker:
             self._thread.loop.call_soon_threadsafe(self._follow_size)
 
     def _follow_size(self) -> None:
-        if self._board.ready and self._board.allowed != self._feed.slots:
-            self._feed.resize(self._board.allowed)
+        order = self._board.order
+        if self._board.ready and order != self._board.followed:
+            self._obey(order)
             self._claims.poke()
+
+    def _obey(self, order: int) -> None:
+        self._feed.resize(slots_of(order))  # this says how many are held
+        self._board.follow(order)
 
     async def _follow_pause(self) -> None:
         paused = await Reads(self._database).paused()
@@ -271,6 +282,9 @@ class JobWorker:
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self._settling
+                self._logs.stop()
+                await self._logging
+                await self._logs.flush()
                 # What still runs cannot be stopped; hand it back in MongoDB, its own settlement will be fenced.
                 await self._audit_finally()
                 await Incarnations(self._database).mark_dead(

@@ -52,3 +52,7 @@ def test_an_event_survives_json_and_every_end_has_its_own() -> None:
     assert JobEvent.model_validate_json(event.model_dump_json()) == event
     assert set(EVENT_OF_TERMINAL) == TERMINAL
     assert {event.value for event in EVENT_OF_TERMINAL.values()} == {"job.completed", "job.failed", "job.cancelled"}
+
+
+def test_a_year_of_long_ago_is_written_with_four_digits() -> None:
+    assert to_rfc3339(datetime(323, 3, 16, 18, 6, 52, 300_999, tzinfo=UTC)) == "0323-03-16T18:06:52.300Z"

@@ -44,6 +44,8 @@ class PoolPause(_Request):
 class PoolPatch(_Request):
     """The body of `PATCH /v1/pools/{name}`. What is absent stays; null goes back to the default."""
 
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
     size_limit: JsonInt | None = Field(default=None, ge=1, le=1_000_000_000)
     min_slots: JsonInt | None = Field(default=None, ge=0, le=10_000)
     max_slots: JsonInt | None = Field(default=None, ge=0, le=10_000)

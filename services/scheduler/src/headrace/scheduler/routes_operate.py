@@ -114,6 +114,7 @@ OPERATE_ROUTES = (
         summary="Stop claims of a pool",
         description="Obeyed within two seconds. Running jobs run on, and submissions are taken.",
         body=PoolPause,
+        body_required=False,
         responses={200: PoolView},
         problems=_CHANGE,
         tags=("pools",),

@@ -17,6 +17,7 @@ from headrace.contracts.config import JobConfig, load_config
 from headrace.contracts.errors import ConfigError
 from headrace.runtime.process import failpoints, lifecycle, listen
 from headrace.runtime.process.logs import configure_logging
+from headrace.runtime.process.runner import Runner
 
 Build = Callable[[JobConfig], Awaitable[web.Application]] | Callable[[JobConfig], web.Application]
 
@@ -79,7 +80,7 @@ async def _serve(build: Build, config: JobConfig, name: str, default_port: int) 
     sockets = listen.listen(config.http_host, port)
     url = listen.url_of(sockets[0], config.http_base_path)
     log.info("service.listening", url=url, pid=os.getpid())
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS, auto_decompress=False)
+    runner = Runner(app, access_log=None, shutdown_timeout=CLOSE_SECONDS, auto_decompress=False)
     try:
         await runner.setup()
         for sock in sockets:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 from aiohttp import web
 
 from headrace.contracts.config import JobConfig
 from headrace.runtime.process import lifecycle
-from headrace.runtime.web import metrics, middleware, openapi, probes
+from headrace.runtime.web import docs_page, metrics, middleware, openapi, probes
 from headrace.runtime.web.auth import TOKENS, Scope, TokenTable
 from headrace.runtime.web.body import JOB_LIMIT_BYTES
 from headrace.runtime.web.probes import Check
@@ -26,7 +28,7 @@ def make_app(
     tokens: TokenTable | None,
     optional: Collection[str] = (),
 ) -> web.Application:
-    """An application that answers these routes, the probes, `/metrics` and `/openapi.json`.
+    """An application that answers these routes, the probes, `/metrics`, `/openapi.json` and `/docs`.
 
     The caller adds what must be opened and closed as `cleanup_ctx`, and what must be finished before the end with
     `lifecycle.on_drain`.
@@ -47,9 +49,8 @@ def make_app(
         app[TOKENS] = tokens
     app.on_response_prepare.append(middleware.set_headers)
     probe_routes = probes.routes(checks, optional)
-    all_routes = [*routes, *probe_routes]
-    for route in [*all_routes, _document_route(all_routes, name, base)]:
-        register(app, route, base)
+    for route in [*routes, *probe_routes, *_document_routes(api_document(routes, name=name, base_path=base))]:
+        register(app, route, base, beside=routes)
     if base:
         for route in probe_routes:
             register(app, route, "")
@@ -65,11 +66,26 @@ def load_tokens(config: JobConfig) -> TokenTable | None:
     return None if config.api_tokens_file is None else TokenTable.load(config.api_tokens_file)
 
 
-def _document_route(routes: Sequence[Route], name: str, base_path: str) -> Route:
-    title = f"Headrace {name}"
-    text = json.dumps(openapi.document(routes, title, metrics.version(), base_path=base_path))
+def api_document(routes: Sequence[Route], *, name: str, base_path: str = "") -> dict[str, Any]:
+    """The OpenAPI document of an application with these routes."""
+    everything = [*routes, *probes.routes({})]
+    return openapi.document(everything, f"Headrace {name}", metrics.version(), base_path=base_path)
+
+
+def _document_routes(document: dict[str, Any]) -> list[Route]:
+    text = json.dumps(document)
+
+    @cache
+    def page() -> str:
+        return docs_page.page(document)
 
     async def openapi_json(_request: web.Request) -> web.Response:
         return json_text_response(text)
 
-    return Route("GET", "/openapi.json", openapi_json, scope=Scope.READ, summary="This document", responses={200: None})
+    async def docs(_request: web.Request) -> web.Response:
+        return web.Response(text=page(), content_type="text/html", headers=docs_page.SECURITY)
+
+    return [
+        Route("GET", "/openapi.json", openapi_json, scope=Scope.READ, summary="This document", responses={200: None}),
+        Route("GET", "/docs", docs, scope=Scope.READ, summary="The same to read", responses={200: None}),
+    ]

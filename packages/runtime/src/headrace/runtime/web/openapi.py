@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from headrace.contracts.api import Problem
 from headrace.contracts.errors import ApiError
 from headrace.runtime.web import problems
-from headrace.runtime.web.routes import Route
+from headrace.runtime.web.routes import EVENT_STREAM, Route
 
 REF = "#/components/schemas/{model}"
 Mode = Literal["validation", "serialization"]
@@ -48,7 +48,7 @@ class _Schemas:
                     wanted[(model, "validation")] = None
             wanted |= {(model, "serialization"): None for model in route.responses.values() if model is not None}
         self._refs, definitions = models_json_schema(list(wanted), ref_template=REF)
-        self._all: dict[str, Schema] = definitions.get("$defs", {})
+        self._all: dict[str, Schema] = _with_rules(definitions.get("$defs", {}))
         spread = {model for route in routes for model in (route.query, route.headers) if model is not None}
         hidden = {self._name(model, "validation") for model in spread}
         self.components = {name: schema for name, schema in self._all.items() if name not in hidden}
@@ -83,7 +83,7 @@ def _operation(route: Route, schemas: _Schemas) -> Schema:
     operation["description"] = " ".join(words)
     if route.body is not None:
         content = {"application/json": {"schema": schemas.ref(route.body, "validation")}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": route.body_required, "content": content}
     return operation
 
 
@@ -106,7 +106,7 @@ def _parameters(route: Route, schemas: _Schemas) -> list[Schema]:
 def _responses(route: Route, schemas: _Schemas) -> Schema:
     responses: Schema = {}
     for status, model in sorted(route.responses.items()):
-        schema = schemas.ref(model, "serialization") if model is not None else {"type": "string"}
+        schema = schemas.ref(model, "serialization") if model is not None else _without_model(route)
         responses[str(status)] = {
             "description": _meaning(status),
             "content": {route.media_type: {"schema": schema}},
@@ -120,6 +120,30 @@ def _responses(route: Route, schemas: _Schemas) -> Schema:
         answer["description"] = f"{answer['description']} {words}".strip()
         answer["content"][problems.MEDIA_TYPE] = {"schema": schemas.ref(Problem, "serialization")}
     return responses
+
+
+def _without_model(route: Route) -> Schema:
+    if route.media_type != EVENT_STREAM:
+        return {"type": "string"}
+    text: Schema = {"type": "string"}
+    return {
+        "type": "object",
+        "description": "One event of the stream; `data` is JSON.",
+        "properties": {"event": text, "id": text, "data": text},
+    }
+
+
+_RULES = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
+
+def _with_rules(value: Any) -> Any:
+    """The schemas with the limits of numbers by the names of JSON Schema: pydantic writes its own beside validators."""
+    if isinstance(value, list):
+        return [_with_rules(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    is_number = value.get("type") in ("integer", "number")
+    return {_RULES.get(name, name) if is_number else name: _with_rules(item) for name, item in value.items()}
 
 
 def _meaning(status: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
@@ -43,6 +44,7 @@ class Route:
         tags: Groups in the documentation.
         media_type: Of the answer.
         description: More for the documentation.
+        body_required: False where a request without a body is as good as one with `{}`.
     """
 
     method: str
@@ -58,6 +60,7 @@ class Route:
     tags: Sequence[str] = ()
     media_type: str = JSON
     description: str = ""
+    body_required: bool = True
 
     @property
     def all_problems(self) -> list[type[ApiError]]:
@@ -70,16 +73,32 @@ class Route:
         return sorted(dict.fromkeys(found), key=lambda problem: (problem.status, problem.code))
 
 
-def register(app: web.Application, route: Route, base_path: str) -> None:
-    """Add the route to the router, behind its guard. A GET answers HEAD too, unless it streams."""
+def register(app: web.Application, route: Route, base_path: str, *, beside: Iterable[Route] = ()) -> None:
+    """Add the route to the router, behind its guard. A GET answers HEAD too, unless it streams.
+
+    A parameter at the end of the path does not stand for the names that `beside` it have routes of their own, so that
+    `Allow` tells the methods of one resource and not of two.
+    """
     handler = guarded(route)
-    paths = [base_path + route.path]
+    paths = [base_path + _router_path(route.path, beside)]
     if route.path == "/" and base_path:
         paths.append(base_path)
     for path in paths:
         if route.method == hdrs.METH_GET and route.media_type != EVENT_STREAM:
             app.router.add_route(hdrs.METH_HEAD, path, handler)
         app.router.add_route(route.method, path, handler)
+
+
+def _router_path(path: str, beside: Iterable[Route]) -> str:
+    parent, _, last = path.rpartition("/")
+    if not re.fullmatch(r"\{\w+\}", last):
+        return path
+    siblings = (other.path.rpartition("/") for other in beside)
+    names = sorted({name for above, _, name in siblings if above == parent and "{" not in name})
+    if not names:
+        return path
+    taken = "|".join(re.escape(name) for name in names)
+    return f"{parent}/{{{last[1:-1]}:(?!(?:{taken})$)[^{{}}/]+}}"
 
 
 def guarded(route: Route) -> Handler:

@@ -71,7 +71,7 @@ bench: install ## Run the benchmarks, one after another
 
 .PHONY: openapi
 openapi: install ## Write services/scheduler/openapi.json anew from the routes
-	@$(BIN)/python -m headrace.scheduler.openapi
+	@$(BIN)/python -m headrace.scheduler.openapi services/scheduler/openapi.json
 
 .PHONY: clean
 clean: ## Remove what make made

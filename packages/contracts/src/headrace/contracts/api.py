@@ -287,6 +287,24 @@ class WhyView(View):
     eta_seconds: float | None
 
 
+class JobLogLine(View):
+    """One line that a job printed or logged. `level` is `stdout`, `stderr`, or that of the log call."""
+
+    seq: int
+    attempt: int
+    at: Timestamp
+    level: str
+    text: str
+
+
+class JobLogPage(View):
+    """Lines of a job, oldest first. Of each attempt the last 500 lines or 64 KiB are kept."""
+
+    lines: list[JobLogLine]
+    next_after: int
+    """What to ask behind next; lines of a running job follow."""
+
+
 class DeadLetterGroup(View):
     """Dead letters of one type that failed in the same way."""
 

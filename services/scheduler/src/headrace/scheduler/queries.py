@@ -106,6 +106,16 @@ class PagesQuery(BaseModel):
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
 
 
+class LogsQuery(BaseModel):
+    """The query of `GET /v1/jobs/{id}/logs`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    after: int = Field(default=0, ge=0, le=2**53 - 1)
+    """The `next_after` of the answer before."""
+    limit: int = Field(default=500, ge=1, le=1000)
+
+
 class SubmitHeaders(BaseModel):
     """The headers of `POST /v1/jobs`."""
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from headrace.contracts.api import BatchResults, HistoryView, JobList, JobTypeList, JobView, PageList, WhyView
+from headrace.contracts.api import (
+    BatchResults,
+    HistoryView,
+    JobList,
+    JobLogPage,
+    JobTypeList,
+    JobView,
+    PageList,
+    WhyView,
+)
 from headrace.contracts.errors import (
     AlreadyTerminalError,
     DuplicateJobError,
@@ -24,10 +33,11 @@ from headrace.runtime.web.routes import EVENT_STREAM, Route
 from headrace.scheduler.handle_batch import submit_batch
 from headrace.scheduler.handle_cancel import cancel_job
 from headrace.scheduler.handle_events import EventHeaders, EventsQuery, stream_events, stream_job_events
+from headrace.scheduler.handle_logs import get_logs
 from headrace.scheduler.handle_reads import get_history, get_job, get_pages, list_job_types, list_jobs
 from headrace.scheduler.handle_submit import submit_job
 from headrace.scheduler.handle_why import explain_job
-from headrace.scheduler.queries import ListQuery, PagesQuery, SubmitHeaders
+from headrace.scheduler.queries import ListQuery, LogsQuery, PagesQuery, SubmitHeaders
 from headrace.scheduler.rate_limits import telling_rate
 from headrace.scheduler.routes_operate import OPERATE_ROUTES
 
@@ -105,6 +115,18 @@ ROUTES = (
         summary="The stored pages of a crawl job",
         query=PagesQuery,
         responses={200: PageList},
+        problems=(NotFoundError, StoreUnavailableError),
+        tags=("jobs",),
+    ),
+    Route(
+        "GET",
+        "/v1/jobs/{id}/logs",
+        get_logs,
+        scope=Scope.READ,
+        summary="What a job printed and logged",
+        description="The last 500 lines or 64 KiB of each attempt, the newest attempt last. Kept as long as the job.",
+        query=LogsQuery,
+        responses={200: JobLogPage},
         problems=(NotFoundError, StoreUnavailableError),
         tags=("jobs",),
     ),

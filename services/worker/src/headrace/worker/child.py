@@ -37,6 +37,7 @@ def main() -> int:
         config, _ = load_config()
         failpoints.install(config.failpoints)
         configure_logging(config, service="worker")
+        from headrace.worker.job_logs import capture_output
         from headrace.worker.job_worker import ChildSpec, JobWorker
         from headrace.worker.registry import load_executors
 
@@ -46,6 +47,7 @@ def main() -> int:
     except (ConfigError, KeyError) as error:
         sys.stderr.write(f"headrace-worker child: {error}\n")
         return 2
+    capture_output()
     try:
         worker = JobWorker(spec, config, executors)
         threading.Thread(target=_watch_supervisor, args=(worker, stop), daemon=True).start()

@@ -19,6 +19,7 @@ from headrace.contracts.errors import JobCancelled, LeaseLost, StoreUnavailableE
 from headrace.contracts.executor import JobLog
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.worker.held import Held, Stop
+from headrace.worker.job_logs import AttemptLog, JobLogger
 from headrace.worker.outcome import clean_text
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class RunningContext:
         loop: The event loop that the stores belong to.
         limit_bytes: How large a checkpoint may be.
         scratch_root: Where scratch folders are made.
+        lines: Where the lines of the job's logger are kept besides.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class RunningContext:
         loop: asyncio.AbstractEventLoop,
         limit_bytes: int,
         scratch_root: Path,
+        lines: AttemptLog | None = None,
     ) -> None:
         self._held = held
         self._state = state
@@ -60,7 +63,8 @@ class RunningContext:
         self.progress: tuple[float, str] | None = None
         job = held.job
         self._checkpoint: JsonValue = json.loads(job.checkpoint) if job.checkpoint is not None else None
-        self._log: JobLog = structlog.get_logger("headrace.job").bind(job_id=job.id, type=job.type, attempt=job.attempt)
+        self._lines = lines
+        self._log: JobLog | None = None
 
     @property
     def job_id(self) -> str:
@@ -87,6 +91,10 @@ class RunningContext:
     @property
     def log(self) -> JobLog:
         """The job's logger."""
+        if self._log is None:
+            job = self._held.job
+            logger = structlog.get_logger("headrace.job").bind(job_id=job.id, type=job.type, attempt=job.attempt)
+            self._log = JobLogger(self._lines, logger)
         return self._log
 
     @property

@@ -29,6 +29,7 @@ from headrace.worker.budget import RunTimes
 from headrace.worker.context import RunningContext
 from headrace.worker.held import Held, Stop
 from headrace.worker.interrupt import AskedToStop, SoftLimit, finish, interrupt_thread
+from headrace.worker.job_logs import CURRENT, JobLogWriter
 from headrace.worker.payloads import read_payload
 
 COOPERATE_SECONDS = 1.0
@@ -55,6 +56,7 @@ class Runner:
         thread: EventLoopThread,
         scratch_root: Path,
         announcer: ChildAnnouncer | None = None,
+        logs: JobLogWriter | None = None,
     ) -> None:
         self._executors = executors
         self._config = config
@@ -64,6 +66,7 @@ class Runner:
         self._thread = thread
         self._scratch_root = scratch_root
         self._announcer = announcer
+        self._logs = logs
         self._slot_numbers = itertools.count()
         self._local = threading.local()
         self._contexts: dict[Held, tuple[RunningContext, int | None]] = {}
@@ -80,7 +83,9 @@ class Runner:
         fp("worker.job_started")
         began = time.perf_counter()
         context: RunningContext | None = None
+        lines = self._logs.open(held.job) if self._logs is not None else None
         try:
+            CURRENT.set(lines)
             try:
                 context = RunningContext(
                     held,
@@ -89,6 +94,7 @@ class Runner:
                     loop=self._thread.loop,
                     limit_bytes=self._config.payload_limit_bytes,
                     scratch_root=self._scratch_root,
+                    lines=lines,
                 )
                 payload = _payload(executor, held)
                 if executor.is_async():
@@ -103,7 +109,10 @@ class Runner:
             if held.settlement is None:
                 held.settlement = self._settle_error(held, late)
         finally:
+            CURRENT.set(None)
             self._contexts.pop(held, None)
+            if lines is not None and self._logs is not None:
+                self._logs.close(lines, counts=held.stop is not Stop.LOST)
             if context is not None:
                 context.close()
             self._board.end(slot)

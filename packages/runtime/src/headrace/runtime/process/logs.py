@@ -104,8 +104,10 @@ class _StderrLogger:
     def msg(self, line: str) -> None:
         try:
             # One write per line, so that lines of threads and children do not mix.
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            # A worker child keeps what jobs write to stderr with them; this line is not theirs.
+            stream = getattr(sys.stderr, "uncaptured", sys.stderr)
+            stream.write(line + "\n")
+            stream.flush()
         except (OSError, ValueError):
             return
 

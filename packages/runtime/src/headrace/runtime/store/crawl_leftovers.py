@@ -9,8 +9,9 @@ from pymongo import ASCENDING
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.faults import reading, writing
 
-COLLECTIONS = ("crawl_texts", "crawl_links", "crawl_pages")
-"""In this order: an interrupted removal leaves pages, which are found again."""
+COLLECTIONS = ("job_logs", "crawl_texts", "crawl_links", "crawl_pages")
+"""What jobs left besides their documents, under ids that begin with theirs. In this order: an interrupted removal
+leaves pages, which are found again."""
 BATCH = 1000
 
 

@@ -31,7 +31,6 @@ from headrace.runtime.store.database import Database
 from headrace.runtime.store.event_reads import EventReads
 from headrace.runtime.store.incarnations import Incarnations
 from headrace.runtime.store.job_logs import JobLogs
-from headrace.runtime.store.job_logs import JobLogs
 from headrace.runtime.store.persistent_queue import PersistentJobQueue
 from headrace.runtime.store.reads import Reads
 from headrace.runtime.store.state_manager import JobStateManager
@@ -43,7 +42,6 @@ from headrace.worker.claim_loop import ClaimLoop, Pool
 from headrace.worker.cpu_limit import limit_cpu
 from headrace.worker.feed import Feed
 from headrace.worker.held import HeldJobs, Stop
-from headrace.worker.job_logs import JobLogWriter
 from headrace.worker.job_logs import JobLogWriter
 from headrace.worker.resources import UsesResources, WorkerResources
 from headrace.worker.runner import Runner
@@ -111,7 +109,6 @@ class JobWorker:
         self._sender = EventSender(EventLog(self._redis, self._config.namespace), loop)
         self._announcer = ChildAnnouncer(self._sender, self._spec.pool, EventReads(database))
         self._logs = JobLogWriter(JobLogs(database), loop)
-        self._logs = JobLogWriter(JobLogs(database), loop)
         self._runner = Runner(
             executors=self._executors,
             config=self._config,
@@ -121,7 +118,6 @@ class JobWorker:
             thread=self._thread,
             scratch_root=self._scratch_root,
             announcer=self._announcer,
-            logs=self._logs,
             logs=self._logs,
         )
         self._settler = Settler(
@@ -192,7 +188,6 @@ class JobWorker:
         self._claiming = asyncio.create_task(self._claims.run())
         self._settling = asyncio.create_task(self._settler.run())
         self._sending = asyncio.create_task(self._sender.run())
-        self._logging = asyncio.create_task(self._logs.run())
         self._logging = asyncio.create_task(self._logs.run())
         hints = Hints(self._listening, self._config.namespace)
         duties = (
@@ -287,9 +282,6 @@ class JobWorker:
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self._settling
-                self._logs.stop()
-                await self._logging
-                await self._logs.flush()
                 self._logs.stop()
                 await self._logging
                 await self._logs.flush()

@@ -28,6 +28,7 @@ from headrace.worker.feed import Feed
 from headrace.worker.held import Held, HeldJobs
 from headrace.worker.judge import is_newer, judge
 from headrace.worker.settler import Settler
+from headrace.worker.strangers import ROUNDS, is_stranger, put_away
 from headrace.worker.suspects import PATIENCE_SECONDS, is_suspect, pause_ms, split
 
 POLL_SECONDS = 1.0
@@ -90,6 +91,7 @@ class ClaimLoop:
         self._handed_back_at: int | None = None
         """How many runs were known at the last hand-back."""
         self._among_suspects = False
+        self._among_strangers = False
 
     def poke(self) -> None:
         """Look again now. Call on the event loop."""
@@ -116,6 +118,8 @@ class ClaimLoop:
             pause = POLL_SECONDS
             if count > 0 and not self._paused:
                 try:
+                    if self._among_strangers:
+                        await self._put_strangers_away()
                     pause = await self._claim_once(count)
                 except StoreUnavailableError as error:
                     log.warning("claim.store_unavailable", detail=str(error))
@@ -211,6 +215,21 @@ class ClaimLoop:
                     raise
                 pause = min(pause * 2, 2.0)
 
+    async def _put_strangers_away(self) -> None:
+        self._among_strangers = False
+        for _ in range(ROUNDS):
+            token = f"{self._incarnation}.{new_token()}"
+            self._board.beat_claim()
+            if self._stopping or not await put_away(
+                self._pool.name,
+                token=token,
+                queue=self._queue,
+                state=self._state,
+                types=self._pool.types,
+                versions=self._pool.versions,
+            ):
+                return
+
     # -- refused ids -------------------------------------------------------------------------------------------
 
     def _judge_later(self, token: str, ids: list[str], now_ms: int) -> None:
@@ -238,6 +257,9 @@ class ClaimLoop:
         counts: dict[str, int] = {}
         for verdict in verdicts:
             counts[verdict.place] = counts.get(verdict.place, 0) + 1
+        if all(is_stranger(place, types=self._pool.types, versions=self._pool.versions) for place in places):
+            self._among_strangers = True
+            self.poke()
         newer = sum(1 for place in places if place.state is JobState.QUEUED and is_newer(place, self._pool.versions))
         if newer:
             log.warning("claim.newer_version", pool=self._pool.name, jobs=newer)

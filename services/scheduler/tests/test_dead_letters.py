@@ -97,11 +97,19 @@ async def test_a_replay_with_a_key_is_made_once(api, put):
 async def test_a_replay_is_checked_as_a_submission_is(make_api, config, put):
     api = await make_api(config.model_copy(update={"queue_size_limit": 1}))
     await api.complete()
-    unknown, wrong, right = await put(dead(type="gone"), dead(type="echo", payload='{"n": -1}'), dead(), to=api)
+    wrong = dead(type="echo", payload='{"n": -1}', contract_version=3)
+    unknown, wrong, right = await put(dead(type="gone"), wrong, dead(), to=api)
     await api.problem(await post(api, f"/v1/jobs/{unknown}/replay"), 422, "unknown-job-type")
     await api.problem(await post(api, f"/v1/jobs/{wrong}/replay"), 422, "invalid-payload")
     await api.submit()
     await api.problem(await post(api, f"/v1/jobs/{right}/replay"), 429, "queue-full")
+
+
+async def test_a_payload_of_an_older_version_stays_one_for_its_worker_to_make_new(api, put):
+    (old,) = await put(dead(type="echo", payload='{"was": "n"}', contract_version=2))
+    replay = await (await post(api, f"/v1/jobs/{old}/replay")).json()
+    document = await stored(api, replay["id"])
+    assert (document["contract_version"], document["payload"]) == (2, '{"was": "n"}')
 
 
 # -- dead letters --------------------------------------------------------------------------------------------
@@ -166,7 +174,9 @@ async def test_a_replay_whose_mark_was_lost_is_found_again(api, put):
 
 
 async def test_a_dry_run_checks_against_todays_schema_and_does_nothing(api, put):
-    good, wrong, unknown = await put(dead(), dead(type="echo", payload='{"n": -1}'), dead(type="gone"))
+    good, wrong, unknown = await put(
+        dead(), dead(type="echo", payload='{"n": -1}', contract_version=3), dead(type="gone")
+    )
     waiting = await api.submit()
     body = {"filter": {"ids": [good, wrong, unknown, waiting["id"], "no-such-id"]}, "dry_run": True}
     answer = await act(api, "replay", body)

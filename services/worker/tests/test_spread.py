@@ -67,3 +67,8 @@ def test_a_child_that_lived_long_is_replaced_soon_after_others_had_died_young() 
     restarts.note_death(4.0, age_seconds=YOUNG_SECONDS + 1)
     assert restarts.after == 4.2
     assert restarts.may_start(4.3, 3) == 3
+
+
+def test_what_a_small_child_cannot_hold_goes_to_a_larger_one() -> None:
+    assert spread_slots(4, [Seat(3, is_ready=False), Seat(1, is_ready=False)]) == [3, 1]
+    assert spread_slots(7, [Seat(5), Seat(1), Seat(3)]) == [3, 1, 3]

@@ -39,7 +39,8 @@ def _spread(total: int, group: Sequence[int], seats: Sequence[Seat], shares: lis
         used.append(index)
         room += seats[index].capacity
     given = 0
-    for place, index in enumerate(used):
+    # The smallest first: what does not fit there is shared by the larger ones, and no slot is left over.
+    for place, index in enumerate(sorted(used, key=lambda index: seats[index].capacity)):
         even = -(-(total - given) // (len(used) - place))
         shares[index] = min(even, seats[index].capacity)
         given += shares[index]

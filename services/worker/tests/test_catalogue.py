@@ -9,7 +9,7 @@ import pytest
 from worker_plugins import write_plugin
 
 from headrace.contracts.errors import ConfigError
-from headrace.worker import catalogue
+from headrace.worker import catalogue, early
 from headrace.worker.catalogue import discover
 
 
@@ -89,3 +89,17 @@ async def test_without_any_executor_there_is_nothing_to_run(monkeypatch: pytest.
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(ConfigError, match="no executor is installed"):
         await discover(test_mode=False)
+
+
+async def test_a_process_that_was_begun_early_is_the_one_that_answers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_plugin(folder, "", {"good": "Good"})
+    monkeypatch.setenv("JOB_TEST_MODE", "1")
+    early.begin()
+    begun = early._begun[True]
+    monkeypatch.delenv("PYTHONPATH")  # a later one would not find it
+    assert "good" in {item.type for item in await discover(test_mode=True)}
+    assert begun.returncode == 0
+    assert early._begun == {}
+    assert "good" not in {item.type for item in await discover(test_mode=True)}

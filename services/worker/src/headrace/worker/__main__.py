@@ -18,6 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from headrace.worker.check_payloads import check_payloads
 
         return check_payloads(only=asked.type, as_json=asked.json)
+    from headrace.worker import early
+
+    early.begin()  # beside our own imports
     from headrace.runtime.process.service import run_service
     from headrace.worker.app import DEFAULT_PORT, build_app
 

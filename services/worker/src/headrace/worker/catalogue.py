@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
+import subprocess
 import sys
 from typing import Any
 
@@ -18,6 +18,7 @@ from pydantic import PydanticUserError
 from headrace.contracts.errors import ConfigError
 from headrace.contracts.executor import ExecutionPolicy, JobExecutor
 from headrace.runtime.store.job_types import JobType
+from headrace.worker import early
 
 DISCOVERY_SECONDS = 30.0
 
@@ -28,26 +29,16 @@ async def discover(*, test_mode: bool) -> list[JobType]:
     Raises:
         ConfigError: An executor is broken or none is installed; the message says which.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "headrace.worker.catalogue",
-        *(["--test-mode"] if test_mode else []),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+    process = early.take(test_mode=test_mode)
     try:
-        async with asyncio.timeout(DISCOVERY_SECONDS):
-            output, complaint = await process.communicate()
-    except TimeoutError:
+        output, complaint = await asyncio.to_thread(process.communicate, timeout=DISCOVERY_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        await asyncio.to_thread(process.communicate)
         raise ConfigError(f"the installed executors did not import within {DISCOVERY_SECONDS:g} s") from None
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        if process.poll() is None:
+            process.kill()  # cancelled: the thread that waits for its answer ends with it
     if process.returncode != 0:
         lines = complaint.decode(errors="replace").strip().splitlines()
         raise ConfigError(lines[-1] if lines else "the installed executors cannot be read")

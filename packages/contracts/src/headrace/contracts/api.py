@@ -305,6 +305,30 @@ class JobLogPage(View):
     """What to ask behind next; lines of a running job follow."""
 
 
+class BreakerView(View):
+    """An open breaker of something that jobs depend on."""
+
+    name: str
+    state: Literal["open", "half-open"]
+    opened_at: Timestamp
+    retry_in_seconds: float
+    failures: int
+    types: list[str]
+    error: str
+
+
+class BreakerList(View):
+    """Open breakers, by name. A dependency that works has none."""
+
+    breakers: list[BreakerView]
+
+
+class BreakerReset(View):
+    """A breaker that was closed by hand."""
+
+    name: str
+
+
 class DeadLetterGroup(View):
     """Dead letters of one type that failed in the same way."""
 

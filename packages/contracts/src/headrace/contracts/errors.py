@@ -227,6 +227,21 @@ class Retry(JobFailure):
         self.delay_seconds = delay_seconds
 
 
+class DependencyDown(JobFailure):
+    """Something that the job needs does not work: park the job, and take no failure for it.
+
+    Args:
+        name: The dependency, as `JobContext.dependency` names it.
+        message: What was seen of it.
+    """
+
+    def __init__(self, name: str, message: str = "") -> None:
+        super().__init__(f"{name}: {message}" if message else name)
+        self.name = name
+        self.is_counted = False
+        """Whether its breaker knows of it; set by the worker."""
+
+
 class PermanentError(JobFailure):
     """Running the job again cannot help: fail it now, whatever retries are left."""
 

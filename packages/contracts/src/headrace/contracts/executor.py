@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from headrace.contracts.errors import JobCancelled, LeaseLost, PermanentError, Retry
+from headrace.contracts.errors import DependencyDown, JobCancelled, LeaseLost, PermanentError, Retry
 from headrace.contracts.retry import RetryPolicy
 from headrace.contracts.values import PoolName
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "DependencyDown",
     "ExecutionPolicy",
     "JobCancelled",
     "JobContext",
@@ -74,6 +76,9 @@ class SyncJobContext(Protocol):
     def save_checkpoint(self, value: JsonValue) -> None:
         """See `JobContext.save_checkpoint`."""
 
+    def dependency(self, name: str) -> AbstractContextManager[None]:
+        """See `JobContext.dependency`."""
+
 
 class JobContext(Protocol):
     """What a running job knows and may do. Every write it makes is guarded by its attempt."""
@@ -128,6 +133,20 @@ class JobContext(Protocol):
             LeaseLost: This attempt no longer counts.
             JobCancelled: A cancel was asked for.
             ValueError: The value is too large or no JSON.
+        """
+
+    def dependency(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Use something that other jobs use too and that may be down: `async with context.dependency("mail"): ...`.
+
+        An exception inside counts against it, except those that say something about the job (`Retry`,
+        `PermanentError`). After a few in a row its breaker opens: jobs that come here are parked without a failure,
+        and one at a time tries whether it works again.
+
+        Args:
+            name: The dependency, 1 to 200 characters, the same in every job that uses it.
+
+        Raises:
+            DependencyDown: The breaker is open, now or by what happened inside. Let it pass: it parks the job.
         """
 
 

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,10 @@ class MemoryContext:
         """See `JobContext.save_checkpoint`."""
         self.save_now(value)
 
+    def dependency(self, name: str) -> AbstractAsyncContextManager[None]:
+        """See `JobContext.dependency`; nothing is held up here."""
+        return nullcontext()
+
     def report_now(self, fraction: float, message: str = "") -> None:
         """Report, from a coroutine or a thread."""
         number = self._begin(Kind.PROGRESS)
@@ -197,3 +202,7 @@ class MemorySync:
     def save_checkpoint(self, value: JsonValue) -> None:
         """See `JobContext.save_checkpoint`."""
         self._context.save_now(value)
+
+    def dependency(self, name: str) -> AbstractContextManager[None]:
+        """See `JobContext.dependency`; nothing is held up here."""
+        return nullcontext()

@@ -10,6 +10,7 @@ from headrace.contracts.api import WhyView
 from headrace.contracts.job import Job
 from headrace.contracts.states import JobState
 from headrace.runtime.process.breaker import BreakerState
+from headrace.runtime.store.breakers import DependencyBreakers
 from headrace.runtime.store.pools import Pools
 from headrace.runtime.store.why_reads import WhyReads
 from headrace.runtime.web.auth import TOKEN
@@ -50,6 +51,7 @@ async def _look_around(services: Services, job: Job) -> Surroundings:
     before = None
     if job.run_at <= now:
         before = await mongo.read(lambda: reads.count_before(job, cap=MAX_POSITION), seconds=READ_SECONDS)
+    dependencies = await mongo.read(lambda: DependencyBreakers(database).of_type(job.type))
     breakers = {"Redis": services.stores.redis.breaker, "MongoDB": mongo.breaker}
     return Surroundings(
         now=now,
@@ -57,6 +59,9 @@ async def _look_around(services: Services, job: Job) -> Surroundings:
         before=before,
         slots=slots,
         busy=busy,
-        open_breakers=tuple(name for name, breaker in breakers.items() if breaker.state is BreakerState.OPEN),
+        open_breakers=(
+            *(name for name, breaker in breakers.items() if breaker.state is BreakerState.OPEN),
+            *dependencies,
+        ),
         rate=await services.rates.throughput_per_second(job.pool),
     )

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from headrace.contracts.api import AuditList, DeadLetterPage, DeadLetterResult, JobView, PoolList, PoolView
+from headrace.contracts.api import (
+    AuditList,
+    BreakerList,
+    BreakerReset,
+    DeadLetterPage,
+    DeadLetterResult,
+    JobView,
+    PoolList,
+    PoolView,
+)
 from headrace.contracts.errors import (
     DuplicateJobError,
     IdempotencyInFlightError,
@@ -19,6 +28,7 @@ from headrace.contracts.errors import (
 from headrace.contracts.operations import DeadLetterAction, PoolPatch, PoolPause
 from headrace.runtime.web.auth import Scope
 from headrace.runtime.web.routes import Route
+from headrace.scheduler.handle_breakers import list_breakers, reset_breaker
 from headrace.scheduler.handle_dead import discard_dead_letters, list_dead_letters, replay_dead_letters, replay_job
 from headrace.scheduler.handle_pools import get_pool, list_audit, list_pools, patch_pool, pause_pool, resume_pool
 from headrace.scheduler.queries import AuditQuery, DeadLetterQuery, SubmitHeaders
@@ -140,6 +150,27 @@ OPERATE_ROUTES = (
         responses={200: PoolView},
         problems=_CHANGE,
         tags=("pools",),
+    ),
+    Route(
+        "GET",
+        "/v1/breakers",
+        list_breakers,
+        scope=Scope.READ,
+        summary="Open breakers of what jobs depend on",
+        responses={200: BreakerList},
+        problems=(StoreUnavailableError,),
+        tags=("breakers",),
+    ),
+    Route(
+        "POST",
+        "/v1/breakers/{name}/reset",
+        reset_breaker,
+        scope=Scope.OPERATE,
+        summary="Close a breaker by hand",
+        description="Workers follow within two seconds. Parked jobs run when they are due.",
+        responses={200: BreakerReset},
+        problems=_CHANGE,
+        tags=("breakers",),
     ),
     Route(
         "GET",

@@ -27,7 +27,7 @@ class Surroundings:
         before: Due jobs that are claimed before it, counted up to `MAX_POSITION`; None when it is not due.
         slots: Of the living workers of its pool that know its type.
         busy: Claimed jobs of its pool, counted up to `slots`.
-        open_breakers: Names of the stores that are known to be down.
+        open_breakers: Names of the stores that are known to be down, and of dependencies that jobs of its type met.
         rate: Jobs that leave the pool per second, or None where that is not known.
     """
 

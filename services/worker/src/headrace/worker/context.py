@@ -7,7 +7,8 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from pydantic import JsonValue
 from headrace.contracts.errors import JobCancelled, LeaseLost, StoreUnavailableError
 from headrace.contracts.executor import JobLog
 from headrace.runtime.store.state_manager import JobStateManager
+from headrace.worker.breakers import Dependencies
 from headrace.worker.held import Held, Stop
 from headrace.worker.job_logs import AttemptLog, JobLogger
 from headrace.worker.outcome import clean_text
@@ -39,6 +41,7 @@ class RunningContext:
         limit_bytes: How large a checkpoint may be.
         scratch_root: Where scratch folders are made.
         lines: Where the lines of the job's logger are kept besides.
+        dependencies: The breakers of what jobs depend on; without them nothing is ever held up.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class RunningContext:
         limit_bytes: int,
         scratch_root: Path,
         lines: AttemptLog | None = None,
+        dependencies: Dependencies | None = None,
     ) -> None:
         self._held = held
         self._state = state
@@ -64,6 +68,7 @@ class RunningContext:
         job = held.job
         self._checkpoint: JsonValue = json.loads(job.checkpoint) if job.checkpoint is not None else None
         self._lines = lines
+        self._dependencies = dependencies
         self._log: JobLog | None = None
 
     @property
@@ -124,6 +129,12 @@ class RunningContext:
             )
         )
         self._checkpoint = json.loads(text)
+
+    def dependency(self, name: str) -> AbstractAsyncContextManager[None]:
+        """See `JobContext.dependency`."""
+        if self._dependencies is None:
+            return contextlib.nullcontext()
+        return self._dependencies.using(name, job_type=self._held.job.type)
 
     async def flush_progress(self) -> tuple[float, str] | None:
         """Save the last progress if it changed. Called about once a second, never by the job itself.
@@ -232,3 +243,16 @@ class SyncContext:
     def save_checkpoint(self, value: JsonValue) -> None:
         """See `JobContext.save_checkpoint`."""
         self._context.wait(lambda: self._context.save_checkpoint(value))
+
+    @contextlib.contextmanager
+    def dependency(self, name: str) -> Iterator[None]:
+        """See `JobContext.dependency`."""
+        manager = self._context.dependency(name)
+        self._context.wait(manager.__aenter__)
+        try:
+            yield
+        except Exception as error:
+            self._context.wait(lambda error=error: manager.__aexit__(type(error), error, error.__traceback__))  # type: ignore[misc]
+            raise
+        else:
+            self._context.wait(lambda: manager.__aexit__(None, None, None))

@@ -26,6 +26,7 @@ from headrace.runtime.queue.event_sender import EventSender
 from headrace.runtime.queue.hints import Hints
 from headrace.runtime.queue.history import EventLog
 from headrace.runtime.queue.redis_queue import RedisJobQueue
+from headrace.runtime.store.breakers import DependencyBreakers
 from headrace.runtime.store.crawl_results import CrawlResults
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.event_reads import EventReads
@@ -37,6 +38,7 @@ from headrace.runtime.store.state_manager import JobStateManager
 from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.audit import AUDIT_SECONDS, Audit
 from headrace.worker.board import Board, slots_of
+from headrace.worker.breakers import REFRESH_SECONDS, Dependencies
 from headrace.worker.broker import JobBroker
 from headrace.worker.claim_loop import ClaimLoop, Pool
 from headrace.worker.cpu_limit import limit_cpu
@@ -109,6 +111,7 @@ class JobWorker:
         self._sender = EventSender(EventLog(self._redis, self._config.namespace), loop)
         self._announcer = ChildAnnouncer(self._sender, self._spec.pool, EventReads(database))
         self._logs = JobLogWriter(JobLogs(database), loop)
+        self._dependencies = Dependencies(DependencyBreakers(database))
         self._runner = Runner(
             executors=self._executors,
             config=self._config,
@@ -119,6 +122,7 @@ class JobWorker:
             scratch_root=self._scratch_root,
             announcer=self._announcer,
             logs=self._logs,
+            dependencies=self._dependencies,
         )
         self._settler = Settler(
             pool=self._spec.pool,
@@ -196,6 +200,7 @@ class JobWorker:
             self._duty(PROGRESS_SECONDS, self._runner.flush_progress, "progress"),
             self._duty(LIMIT_SECONDS, self._runner.enforce_limits, "limits"),
             self._duty(PAUSE_SECONDS, self._follow_pause, "pause"),
+            self._duty(REFRESH_SECONDS, self._dependencies.refresh, "dependencies"),
             self._listen_for_wakes(hints),
             self._listen_for_control(hints),
         )

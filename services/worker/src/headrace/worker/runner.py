@@ -17,7 +17,7 @@ from dramatiq.threading import Interrupt
 from pydantic import ValidationError
 
 from headrace.contracts.config import JobConfig
-from headrace.contracts.errors import JobCancelled, LeaseLost, PermanentError
+from headrace.contracts.errors import DependencyDown, JobCancelled, LeaseLost, PermanentError
 from headrace.contracts.executor import JobExecutor
 from headrace.runtime.process.failpoints import fp
 from headrace.runtime.store.state_manager import JobStateManager
@@ -25,6 +25,7 @@ from headrace.runtime.store.values import Settlement
 from headrace.worker import outcome
 from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.board import Board
+from headrace.worker.breakers import Dependencies
 from headrace.worker.budget import RunTimes
 from headrace.worker.context import RunningContext
 from headrace.worker.held import Held, Stop
@@ -57,6 +58,7 @@ class Runner:
         scratch_root: Path,
         announcer: ChildAnnouncer | None = None,
         logs: JobLogWriter | None = None,
+        dependencies: Dependencies | None = None,
     ) -> None:
         self._executors = executors
         self._config = config
@@ -67,6 +69,7 @@ class Runner:
         self._scratch_root = scratch_root
         self._announcer = announcer
         self._logs = logs
+        self._dependencies = dependencies
         self._slot_numbers = itertools.count()
         self._local = threading.local()
         self._contexts: dict[Held, tuple[RunningContext, int | None]] = {}
@@ -95,6 +98,7 @@ class Runner:
                     limit_bytes=self._config.payload_limit_bytes,
                     scratch_root=self._scratch_root,
                     lines=lines,
+                    dependencies=self._dependencies,
                 )
                 payload = _payload(executor, held)
                 if executor.is_async():
@@ -180,10 +184,23 @@ class Runner:
             return _stopped(held)
         if isinstance(error, Interrupt):
             error = _timeout(held) if isinstance(error, SoftLimit) else RuntimeError("interrupted")
+        if isinstance(error, DependencyDown):
+            return self._park(held, error)
         policy = self._executors[held.job.type].policy.retry
         return outcome.failed(
             held.job, error, policy=policy, jitter=random.random(), started_ms_ago=held.started_ms_ago()
         )
+
+    def _park(self, held: Held, error: DependencyDown) -> Settlement:
+        """Back without a failure, until the dependency is tried again."""
+        seconds = 1.0
+        if self._dependencies is not None:
+            if not error.is_counted:
+                failed = self._dependencies.failed(error.name, job_type=held.job.type, error=error)
+                asyncio.run_coroutine_threadsafe(failed, self._thread.loop)
+            seconds = self._dependencies.park_seconds(error.name, jitter=random.random())
+        log.info("job.parked", job_id=held.job.id, dependency=error.name, seconds=round(seconds, 1))
+        return outcome.released(held.job, started_ms_ago=held.started_ms_ago(), delay_ms=int(seconds * 1000))
 
     # -- beside the jobs ---------------------------------------------------------------------------------------
 

@@ -72,6 +72,10 @@ WORKER_INDEXES = (
     # Liveness: who is not dead, by lease.
     IndexModel([("dead_at", ASCENDING), ("lease_until", ASCENDING)], name="by_lease"),
 )
+BREAKER_INDEXES = (
+    # A breaker that nobody has tried for ten minutes after it might have been closed is forgotten.
+    IndexModel([("open_until", ASCENDING)], name="forgotten", expireAfterSeconds=600),
+)
 
 
 class Database:
@@ -102,6 +106,7 @@ class Database:
         with writing("indexes", seconds=60):
             await self.jobs.create_indexes(list(JOB_INDEXES))
             await self.workers.create_indexes(list(WORKER_INDEXES))
+            await self.handle["breakers"].create_indexes(list(BREAKER_INDEXES))
 
     def close(self) -> None:
         """Close the connections."""

@@ -15,8 +15,8 @@ CODES = {
     "unknown-job-type": 422, "idempotency-mismatch": 422, "queue-full": 429, "rate-limited": 429, "internal": 500,
     "store-unavailable": 503, "outcome-unknown": 503,
 }  # fmt: skip
-BESIDE_THE_PICTURE = {"ApiError", "Retry", "PermanentError"}
-"""ApiError is how some are answered, not a kind of its own; the other two are named in the last line's words."""
+BESIDE_THE_PICTURE = {"ApiError", "Retry", "PermanentError", "DependencyDown"}
+"""ApiError is how some are answered, not a kind of its own; the others are named in the last line's words."""
 
 
 def classes() -> dict[str, type[HeadraceError]]:

@@ -80,7 +80,7 @@ def test_a_policy_survives_its_way_through_the_registry() -> None:
 def test_a_context_offers_what_the_page_says() -> None:
     assert {name for name in vars(JobContext) if not name.startswith("_")} == {
         "job_id", "attempt", "checkpoint", "scratch_dir", "log", "cancelled", "sync", "report_progress",
-        "save_checkpoint",
+        "save_checkpoint", "dependency",
     }  # fmt: skip
     for name in ("report_progress", "save_checkpoint"):
         waiting, plain = getattr(JobContext, name), getattr(SyncJobContext, name)
@@ -90,7 +90,7 @@ def test_a_context_offers_what_the_page_says() -> None:
 
 
 def test_an_author_needs_one_import_line() -> None:
-    for name in ("Retry", "PermanentError", "LeaseLost", "JobCancelled"):
+    for name in ("Retry", "PermanentError", "DependencyDown", "LeaseLost", "JobCancelled"):
         assert getattr(executor, name) is getattr(errors, name)
     assert set(executor.__all__) <= set(vars(executor))
     assert executor.ENTRY_POINT_GROUP == "headrace.executors"

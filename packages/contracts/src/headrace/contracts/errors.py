@@ -26,7 +26,7 @@
     │   └── OutcomeUnknownError     outcome-unknown 503, the write was sent but not confirmed
     ├── LeaseLost                   this attempt no longer counts
     ├── JobCancelled                a cancel was asked for
-    └── JobFailure                  what an executor may raise to steer the retry: Retry, PermanentError
+    └── JobFailure                  what an executor may raise: Retry, PermanentError, DependencyDown
 
 Every class of the HTTP API has a stable `code` and `status`; its docstring's first line is the problem's title.
 """

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,10 @@ STOP_SECONDS = 1.0
 """How long jobs that were told to stop at shutdown may take before the process ends around them."""
 FLUSH_SECONDS = 2.0
 LOOPS_SECONDS = 0.5
+LIFE_SECONDS = 2.0
+"""How often a child asks whether it was declared dead: its supervisor may be gone, or stopped with it."""
+LOST_CODE = 3
+"""Exit code of a child that was declared dead."""
 INTERRUPT_CHECK_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
@@ -93,6 +99,7 @@ class JobWorker:
         )
         self._scratch_root = Path(tempfile.mkdtemp(prefix=f"headrace-{spec.incarnation}-"))
         self._tasks: list[asyncio.Task[Any]] = []
+        self._draining = False
 
     def boot(self) -> None:
         """Start the loop thread, Dramatiq's threads and the loops. Returns when the child claims."""
@@ -200,6 +207,7 @@ class JobWorker:
             self._duty(PROGRESS_SECONDS, self._runner.flush_progress, "progress"),
             self._duty(LIMIT_SECONDS, self._runner.enforce_limits, "limits"),
             self._duty(PAUSE_SECONDS, self._follow_pause, "pause"),
+            self._duty(LIFE_SECONDS, self._follow_life, "life"),
             self._duty(REFRESH_SECONDS, self._dependencies.refresh, "dependencies"),
             self._listen_for_wakes(hints),
             self._listen_for_control(hints),
@@ -235,6 +243,24 @@ class JobWorker:
     async def _follow_pause(self) -> None:
         paused = await Reads(self._database).paused()
         self._claims.set_paused(self._spec.pool in paused)
+
+    async def _follow_life(self) -> None:
+        found = await Incarnations(self._database).get(self._spec.incarnation)
+        if self._draining or found is None or found.dead_at is None:
+            return
+        # Its jobs are somebody else's now. Whatever it writes is refused; what it does besides must end too.
+        log.error("child.declared_dead", jobs=len(self._held), exit=found.exit.kind if found.exit else None)
+        self._draining = True
+        self._claims.stop()
+        waiting = {held.job.id for held in self._feed.withdraw()}
+        for held in self._held.all():
+            held.ask_to_stop(Stop.LOST)
+            if held.job.id in waiting:
+                self._settler.submit_stopped(held)
+        await self._until_idle(STOP_SECONDS)
+        self._board.count(fenced=len(self._held))
+        sys.stderr.flush()
+        os._exit(LOST_CODE)
 
     async def _listen_for_wakes(self, hints: Hints) -> None:
         async for _ in hints.wakes([self._spec.pool]):
@@ -275,6 +301,7 @@ class JobWorker:
         shutil.rmtree(self._scratch_root, ignore_errors=True)
 
     async def _drain(self) -> None:
+        self._draining = True
         self._claims.stop()
         await self._claiming
         for held in self._feed.withdraw():

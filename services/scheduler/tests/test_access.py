@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.runtime.process.ids import new_job_id
+from headrace.runtime.store.breakers import DependencyBreakers
 from headrace.scheduler.routes import ROUTES
 
 
@@ -38,6 +39,7 @@ for _path_of in ("/v1/jobs/{id}/replay", "/v1/dead-letters/replay", "/v1/dead-le
 # A pool is everybody's, so no tenant may change it.
 for _method, _rest in (("POST", "/pause"), ("POST", "/resume"), ("PATCH", "")):
     MAY[_method, "/v1/pools/{name}" + _rest] = OPERATORS - {"red", "blue"}
+MAY["POST", "/v1/breakers/{name}/reset"] = OPERATORS - {"red", "blue"}
 MAY["GET", "/v1/audit"] = {"admin"}
 READERS = {"reader", "operator", "admin", "red", "blue"}
 EVERYBODY = READERS | {"submitter", "other-submitter"}
@@ -58,7 +60,7 @@ async def test_a_tenant_sees_only_its_own_jobs(api):
         response = await api.post({"type": "any", "payload": {"of": name}}, **api.bearer(name))
         ids[name] = (await response.json())["id"]
     for name, other in (("red", "blue"), ("blue", "red"), ("red", "submitter")):
-        for rest in ("", "/history", "/pages"):
+        for rest in ("", "/history", "/pages", "/logs"):
             path = f"/v1/jobs/{ids[other]}{rest}"
             hidden = await api.problem(await api.client.get(path, headers=api.bearer(name)), 404, "not-found")
             unknown = f"/v1/jobs/{new_job_id()}{rest}"
@@ -77,3 +79,10 @@ async def test_a_tenant_sees_only_its_own_jobs(api):
 async def test_the_probes_are_open(api):
     for path in ("/healthz", "/readyz", "/metrics"):
         assert (await api.client.get(path)).status == 200
+
+
+async def test_a_tenant_does_not_read_in_a_breaker_what_other_tenants_jobs_met(api):
+    await DependencyBreakers(api.database).fail("mail", job_type="any", error="no box of somebody")
+    for name, words in (("reader", "no box of somebody"), ("red", "")):
+        (found,) = (await api.get("/v1/breakers", **api.bearer(name)))["breakers"]
+        assert (found["name"], found["error"]) == ("mail", words)

@@ -101,9 +101,11 @@ async def test_hazard_4_clients_that_hang_up_leave_nothing_or_a_whole_job(config
 
         async def post(n: int) -> None:
             body = BODY | {"tags": {"n": str(n)}}
+            # How many of 50 ms are enough depends on the machine; one in ten is never cut, and one in ten at once.
+            patience = {0: None, 1: 0.0}.get(n % 10, dice.uniform(0, 0.05))
             async with gate:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(dice.uniform(0, 0.05)):
+                    async with asyncio.timeout(patience):
                         async with session.post(f"{url}/v1/jobs", json=body) as response:
                             view = await response.json()
                             assert response.status == 201, view
@@ -123,7 +125,7 @@ async def test_hazard_4_clients_that_hang_up_leave_nothing_or_a_whole_job(config
     numbers = [document["tags"]["n"] for document in documents]
     assert len(numbers) == len(set(numbers)), "one job per post"
     assert set(answered) <= {document["_id"] for document in documents}
-    assert 0 < len(answered) < 300, "some were cut and some were not"
+    assert 30 <= len(answered) <= 270, "some were cut and some were not"
 
 
 async def test_hazard_29_a_killed_scheduler_gives_its_place_back_and_the_bound_is_never_passed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ from headrace.runtime.store.leases import LeaderLease
 from headrace.runtime.store.payload_reads import PayloadReads
 from headrace.runtime.store.pools import Pools
 from headrace.runtime.store.reads import JobQuery
+from headrace.runtime.store.reconcile_reads import ReconcileReads
 from headrace.runtime.store.values import Settlement
 from headrace.testing.builders import make_job
 
@@ -30,6 +31,14 @@ NOT_EXPLAINED = {"lsid", "$clusterTime", "txnNumber", "readConcern", "writeConce
 async def drain(walk: Any) -> None:
     async for _ in walk:
         pass
+
+
+def reconcile(kit: Any) -> ReconcileReads:
+    return ReconcileReads(kit.database)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 DEAD = {"dead_letters"}
@@ -61,16 +70,20 @@ HOT: dict[str, tuple[Call, set[str]]] = {
     "replayed": (lambda kit: kit.manager.mark_replayed({"a": "b"}), {"_id_"}),
     "keys": (lambda kit: kit.manager.find_by_keys("s", ["k7", "k14"]), {"idempotency"}),
     "bound": (lambda kit: kit.reads.count_pending("default", cap=50), {"pending_in_claim_order"}),
-    "rebuild": (lambda kit: kit.reads.pending_places("default", limit=50), {"pending_in_claim_order"}),
-    "next page of the rebuild": (
-        lambda kit: kit.reads.pending_places("default", after_score=5, after_id="x", limit=50),
+    "rebuild": (lambda kit: drain(reconcile(kit).waiting("default", page=1000)), {"pending_in_claim_order"}),
+    "full pass": (
+        lambda kit: drain(reconcile(kit).stream("default", JobState.PROCESSING, page=1000)),
         {"pending_in_claim_order"},
     ),
-    "running jobs": (lambda kit: drain(kit.reads.processing_ids("default")), {"pending_in_claim_order"}),
+    "standings": (lambda kit: reconcile(kit).standings(["a", "b"]), {"_id_"}),
+    "types at the head": (lambda kit: reconcile(kit).head_types("default", limit=50), {"pending_in_claim_order"}),
     "payloads": (lambda kit: PayloadReads(kit.database).page(after_id="0", limit=50), {"by_state"}),
-    "changed": (lambda kit: kit.reads.changed(within_seconds=120), {"changed"}),
+    "changed": (
+        lambda kit: reconcile(kit).changed(after=utc_now() - timedelta(seconds=120), until=utc_now(), limit=1000),
+        {"changed"},
+    ),
     "expired": (lambda kit: kit.reads.expired_ids(), {"must_start_by"}),
-    "unindexed": (lambda kit: kit.reads.unindexed("default"), {"not_indexed"}),
+    "stored": (lambda kit: reconcile(kit).stored("default", limit=1000), {"not_indexed"}),
     "expired leases": (lambda kit: kit.incarnations.expired(), {"by_lease"}),
     "alive": (lambda kit: kit.incarnations.alive(), {"by_lease"}),
     "prune": (lambda kit: kit.incarnations.prune(), {"by_lease", "held_by"}),
@@ -152,7 +165,7 @@ EVERYTHING: list[Call] = [
     lambda kit: kit.manager.mark_unindexed(["a"]),
     lambda kit: kit.manager.mark_indexed(["a"]),
     lambda kit: kit.running(),
-    lambda kit: kit.reads.pool_names(),
+    lambda kit: reconcile(kit).pools(),
     lambda kit: kit.reads.counts_by_state(),
     lambda kit: kit.reads.paused(),
     lambda kit: kit.incarnations.renew(["w-1"], lease_seconds=5),

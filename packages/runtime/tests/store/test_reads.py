@@ -11,6 +11,7 @@ from headrace.contracts.errors import NotFoundError
 from headrace.contracts.job import Priority
 from headrace.contracts.states import JobState
 from headrace.runtime.store.reads import ID_PATTERN, JobQuery
+from headrace.runtime.store.reconcile_reads import ReconcileReads
 from headrace.testing.builders import make_job, make_job_id
 
 
@@ -100,13 +101,11 @@ async def test_waiting_jobs_are_paged_in_claim_order_also_where_scores_are_equal
     kit.place(JobState.PROCESSING)
     await kit.put(pool="other")
     seen: list[Any] = []
-    score, after = -1, ""
-    while page := await kit.reads.pending_places("default", after_score=score, after_id=after, limit=4):
+    async for page in ReconcileReads(kit.database).stream("default", JobState.QUEUED, page=4):
         assert len(page) <= 4
         seen += page
-        score, after = page[-1].score, page[-1].job_id
     expected = sorted(jobs, key=lambda job: (job.ready_score, job.id))
-    assert [place.job_id for place in seen] == ids(expected)
+    assert ids(seen) == ids(expected)
     assert [place.due for place in seen] == [True] * 7 + [False] * 3 + [True] * 7
     assert [place.score for place in seen] == [job.ready_score for job in expected]
 
@@ -114,14 +113,16 @@ async def test_waiting_jobs_are_paged_in_claim_order_also_where_scores_are_equal
 async def test_running_jobs_come_with_claim_time_and_token(kit: Any) -> None:
     job = await kit.running()
     await kit.put()
-    found = [item async for item in kit.reads.processing_ids("default")]
-    assert found == [(job.id, round(job.claimed_at.timestamp() * 1000), "token-own")]
+    (found,) = [page async for page in ReconcileReads(kit.database).stream("default", JobState.PROCESSING, page=9)]
+    assert [(item.id, item.claimed_ms, item.claim_token) for item in found] == [
+        (job.id, round(job.claimed_at.timestamp() * 1000), "token-own")
+    ]
 
 
 async def test_the_reads_limit_does_not_reach_into_the_callers_own_calls(kit: Any) -> None:
     job = await kit.running()
     kit.commands.clear()
-    async for _ in kit.reads.processing_ids("default"):
+    async for _ in ReconcileReads(kit.database).stream("default", JobState.PROCESSING, page=1):
         await kit.manager.settle([], by="w")
         await kit.database.handle.command("ping")
     assert [command for command in kit.commands if "ping" in command and "maxTimeMS" in command] == []
@@ -132,12 +133,17 @@ async def test_what_changed_lately_is_listed_with_its_pool_and_place(kit: Any, n
     kit.place(JobState.QUEUED, updated_at=now - timedelta(hours=1))
     old = kit.place(JobState.QUEUED, updated_at=now - timedelta(seconds=20), pool="other")
     new = await kit.running()
-    changed = await kit.reads.changed(within_seconds=120)
-    assert [(pool, place.job_id, place.state) for pool, place in changed] == [
+    reads = ReconcileReads(kit.database)
+    after, until = now - timedelta(seconds=120), await reads.now()
+    changed = await reads.changed(after=after, until=until, limit=9)
+    assert changed.last is None
+    assert [(item.pool, item.id, item.state) for item in changed.standings] == [
         ("other", old.id, JobState.QUEUED),
         ("default", new.id, JobState.PROCESSING),
     ]
-    assert len(await kit.reads.changed(within_seconds=120, limit=1)) == 1
+    first = await reads.changed(after=after, until=until, limit=1)
+    assert len(first.standings) == 1
+    assert first.last is not None
 
 
 async def test_pools_are_those_with_pending_jobs_or_settings(kit: Any) -> None:
@@ -147,7 +153,7 @@ async def test_pools_are_those_with_pending_jobs_or_settings(kit: Any) -> None:
     kit.raw.pools.insert_many(
         [{"_id": "kept"}, {"_id": "stopped", "paused": True, "paused_reason": "why"}, {"_id": "x", "paused": True}]
     )
-    assert await kit.reads.pool_names() == ["kept", "running", "stopped", "waiting", "x"]
+    assert await ReconcileReads(kit.database).pools() == ["kept", "running", "stopped", "waiting", "x"]
     assert await kit.reads.paused() == {"stopped": "why", "x": ""}
 
 

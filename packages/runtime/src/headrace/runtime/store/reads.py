@@ -1,9 +1,9 @@
-"""Reads for people and for recovery's comparisons. Nothing here writes."""
+"""Reads for people and for admission. Recovery's comparisons have their own: `reconcile_reads`. Nothing here writes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,10 +12,8 @@ from headrace.contracts.errors import NotFoundError
 from headrace.contracts.job import Job
 from headrace.contracts.states import TERMINAL, JobState
 from headrace.runtime.store.database import Database
-from headrace.runtime.store.documents import to_job, to_milliseconds
+from headrace.runtime.store.documents import to_job
 from headrace.runtime.store.faults import reading
-from headrace.runtime.store.state_claim import PLACE_FIELDS, to_place
-from headrace.runtime.store.values import Place
 
 PENDING_STATES = [state.value for state in JobState if state not in TERMINAL]
 _WITHOUT_BODIES = {"payload": 0, "result": 0, "checkpoint": 0, "log": 0, "errors": 0}
@@ -84,58 +82,6 @@ class Reads:
                 counts[state.value] = int(await self._jobs.count_documents({"state": state.value}, limit=cap))
         return counts
 
-    async def pending_places(
-        self, pool: str, *, after_score: int = -1, after_id: str = "", limit: int = 5000
-    ) -> list[Place]:
-        """A page of the waiting jobs of a pool in claim order, from after the given place."""
-        with reading("waiting jobs", seconds=30):
-            cursor = self._jobs.aggregate(
-                [
-                    {
-                        "$match": {
-                            "pool": pool,
-                            "state": JobState.QUEUED.value,
-                            "$or": [
-                                {"score": {"$gt": after_score}},
-                                {"score": after_score, "_id": {"$gt": after_id}},
-                            ],
-                        }
-                    },
-                    {"$sort": {"score": 1, "_id": 1}},
-                    {"$limit": limit},
-                    _PLACE_PROJECTION,
-                ]
-            )
-            return [to_place(document["_id"], document) async for document in cursor]
-
-    async def processing_ids(self, pool: str) -> AsyncIterator[tuple[str, int, str]]:
-        """The running jobs of a pool: id, claim time in milliseconds, claim token."""
-        with reading("running jobs", seconds=30):
-            cursor = self._jobs.find(
-                {"pool": pool, "state": JobState.PROCESSING.value}, {"claimed_at": 1, "claim_token": 1}
-            )
-            documents = [document async for document in cursor]
-        # Yielded outside: the time limit of the read must not bind what the caller does between two of them.
-        for document in documents:
-            yield document["_id"], to_milliseconds(document["claimed_at"]), document.get("claim_token") or ""
-
-    async def changed(self, *, within_seconds: float, limit: int = 20_000) -> list[tuple[str, Place]]:
-        """Jobs whose state changed lately: (pool, place), oldest change first."""
-        with reading("changed jobs", seconds=30):
-            cursor = self._jobs.aggregate(
-                [
-                    {
-                        "$match": {
-                            "$expr": {"$gt": ["$updated_at", {"$subtract": ["$$NOW", int(within_seconds * 1000)]}]}
-                        }
-                    },
-                    {"$sort": {"updated_at": 1}},
-                    {"$limit": limit},
-                    {"$project": {"pool": 1, **_PLACE_PROJECTION["$project"]}},
-                ]
-            )
-            return [(document["pool"], to_place(document["_id"], document)) async for document in cursor]
-
     async def expired_ids(self, *, limit: int = 1000) -> list[tuple[str, str]]:
         """Queued jobs that had to start by a time that is over: (pool, id)."""
         with reading("expired jobs"):
@@ -149,12 +95,6 @@ class Reads:
             ).limit(limit)
             return [(document["pool"], document["_id"]) async for document in cursor]
 
-    async def unindexed(self, pool: str, *, limit: int = 5000) -> list[str]:
-        """Stored jobs of a pool that have not reached Redis."""
-        with reading("unindexed jobs"):
-            cursor = self._jobs.find({"pool": pool, "indexed": False}, {"_id": 1}).limit(limit)
-            return [document["_id"] async for document in cursor]
-
     async def paused(self) -> dict[str, str]:
         """Paused pools and why."""
         with reading("pools"):
@@ -162,22 +102,6 @@ class Reads:
                 document["_id"]: document.get("paused_reason") or ""
                 async for document in self._pools.find({"paused": True})
             }
-
-    async def pool_names(self) -> list[str]:
-        """Every pool that has a pending job or settings of its own."""
-        with reading("pools"):
-            used = await self._jobs.distinct("pool", {"state": {"$in": PENDING_STATES}})
-            kept = [document["_id"] async for document in self._pools.find({}, {"_id": 1})]
-        return sorted({*used, *kept})
-
-
-_PLACE_PROJECTION = {
-    "$project": {
-        **PLACE_FIELDS,
-        "due": {"$lte": ["$run_at", "$$NOW"]},
-        "expired": {"$lte": [{"$ifNull": ["$expires_at", {"$add": ["$$NOW", 1]}]}, "$$NOW"]},
-    }
-}
 
 
 def _filter_of(query: JobQuery) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace.contracts.states import TERMINAL, JobState
+from headrace.contracts.states import JobState
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.faults import reading
+from headrace.runtime.store.reads import PENDING_STATES
 
-_PENDING = [state.value for state in JobState if state not in TERMINAL]
 _WATCHED = [state.value for state in JobState if state is not JobState.COMPLETED]
 MAX_POOLS = 1000
 
@@ -154,7 +154,7 @@ class ReconcileReads:
             at = ""
             for _ in range(MAX_POOLS):
                 document = await self._jobs.find_one(
-                    {"pool": {"$gt": at}, "state": {"$in": _PENDING}}, {"pool": 1}, sort=[("pool", 1)]
+                    {"pool": {"$gt": at}, "state": {"$in": PENDING_STATES}}, {"pool": 1}, sort=[("pool", 1)]
                 )
                 if document is None:
                     break

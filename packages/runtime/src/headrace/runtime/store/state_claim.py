@@ -96,12 +96,6 @@ class Claiming(StateBase):
 
     async def expire(self, job_ids: Sequence[str]) -> int:
         """Fail the queued jobs among these that had to start by a time that is over. Returns how many."""
-        error = {
-            "type": "expired",
-            "message": "not started in time",
-            "fingerprint": "expired",
-            "at": "$$NOW",
-        }
         with writing("expire"):
             result = await self._jobs.update_many(
                 {
@@ -115,7 +109,7 @@ class Claiming(StateBase):
                     Reason.EXPIRED,
                     by="expiry",
                     keep_days=self._keep_days[JobState.FAILED],
-                    extra={"error": error, "errors": {"$concatArrays": ["$errors", [error]]}},
+                    extra=updates.ended_by("expired", "not started in time"),
                 ),
             )
         return int(result.modified_count)

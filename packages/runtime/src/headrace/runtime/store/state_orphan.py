@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.contracts.heartbeat import Incarnation
-from headrace.contracts.states import JobState
+from headrace.contracts.states import JobState, Reason
 from headrace.runtime.store import updates
 from headrace.runtime.store.documents import to_milliseconds
 from headrace.runtime.store.faults import reading, writing
@@ -70,14 +70,13 @@ class Orphaning(StateBase):
             message = f"the worker died {decision.crashes} times while it ran this job"
             if decision.death is not None:
                 message += f"; the last time: {decision.death}"
-            extra |= updates.keep_error(decision.reason.value, message)
-            extra["error"] = updates.error_value(decision.reason.value, message)
+            extra |= updates.ended_by(decision.reason.value, message)
         else:
             extra |= died
         for to, reason, condition in (
             (decision.to, decision.reason, updates.not_cancelled()),
             # A cancel that was accepted wins over everything.
-            (JobState.CANCELLED, updates.CANCELLED, {"cancel_requested_at": {"$ne": None}}),
+            (JobState.CANCELLED, Reason.CANCELLED, {"cancel_requested_at": {"$ne": None}}),
         ):
             with writing("orphan"):
                 result = await self._jobs.update_one(

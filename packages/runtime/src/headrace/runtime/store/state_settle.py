@@ -136,9 +136,8 @@ def _fields(kind: Settlement, items: Sequence[Settlement]) -> dict[str, Any]:
         fields["failures"] = {"$add": ["$failures", 1]}
     if any(item.started_ms_ago is not None for item in items):
         fields |= updates.started(updates.by_job(ids, [item.started_ms_ago for item in items]))
+    if kind.counts_failure or "started_at" in fields:
         fields["expires_at"] = "$$REMOVE"  # it did start in time
-    elif kind.counts_failure:
-        fields["expires_at"] = "$$REMOVE"
     if any(item.progress is not None for item in items):
         fractions = [item.progress[0] if item.progress else None for item in items]
         messages = [item.progress[1] if item.progress else None for item in items]

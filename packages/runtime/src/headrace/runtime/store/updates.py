@@ -19,7 +19,6 @@ from headrace.contracts.states import JobState, Reason
 Document = dict[str, Any]
 Pipeline = list[Document]
 
-CANCELLED = Reason.CANCELLED
 LOG_LIMIT = 200
 ERRORS_KEPT = 10
 DAY_MS = 86_400_000
@@ -165,8 +164,12 @@ def error_value(type_: str, message: str) -> Document:
 
 def keep_error(type_: str, message: str) -> Document:
     """The `$set` field that adds such an error to the job's last ten."""
-    value = error_value(type_, message)
-    return {"errors": {"$slice": [{"$concatArrays": ["$errors", [value]]}, -ERRORS_KEPT]}}
+    return _kept(error_value(type_, message))
+
+
+def ended_by(type_: str, message: str) -> Document:
+    """The `$set` fields of a failure that the system itself found."""
+    return {"error": error_value(type_, message), **keep_error(type_, message)}
 
 
 def with_error(error: JobError | None) -> Document:
@@ -179,4 +182,8 @@ def with_error(error: JobError | None) -> Document:
         "fingerprint": literal(error.fingerprint),
         "at": "$$NOW",
     }
-    return {"error": value, "errors": {"$slice": [{"$concatArrays": ["$errors", [value]]}, -ERRORS_KEPT]}}
+    return {"error": value, **_kept(value)}
+
+
+def _kept(error: Document) -> Document:
+    return {"errors": {"$slice": [{"$concatArrays": ["$errors", [error]]}, -ERRORS_KEPT]}}

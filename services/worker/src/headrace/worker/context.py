@@ -22,7 +22,7 @@ from headrace.runtime.store.state_manager import JobStateManager
 from headrace.worker.breakers import Dependencies
 from headrace.worker.held import Held, Stop
 from headrace.worker.job_logs import AttemptLog, JobLogger
-from headrace.worker.outcome import clean_text
+from headrace.worker.outcome import bounded_json, clean_text
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class RunningContext:
     async def save_checkpoint(self, value: JsonValue) -> None:
         """See `JobContext.save_checkpoint`. While MongoDB is away it waits, as long as the job's own limit allows."""
         self.check()
-        text = self._encode(value)
+        text = bounded_json(value, what="checkpoint", limit_bytes=self._limit_bytes)
         await self._until_saved(
             lambda: self._state.save_checkpoint(
                 self.job_id, self.attempt, self._owner, text, started_ms_ago=self._held.started_ms_ago()
@@ -200,16 +200,6 @@ class RunningContext:
         except Interrupt:
             future.cancel()
             raise
-
-    def _encode(self, value: JsonValue) -> str:
-        try:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-            size = len(text.encode())
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"the checkpoint is not JSON: {error}") from None
-        if size > self._limit_bytes:
-            raise ValueError(f"the checkpoint has {size} bytes as JSON; {self._limit_bytes} are allowed")
-        return text
 
     async def _until_saved(self, save: Callable[[], Awaitable[None]]) -> None:
         pause = 0.05

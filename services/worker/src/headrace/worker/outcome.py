@@ -52,6 +52,22 @@ def to_job_error(error: BaseException, *, type_: str | None = None) -> JobError:
     return JobError(type=name, message=message, fingerprint=fingerprint(name, message), at=datetime.now(UTC))
 
 
+def bounded_json(value: Any, *, what: str, limit_bytes: int) -> str:
+    """A value of a job's as the JSON text that is stored.
+
+    Raises:
+        ValueError: It is no JSON, or larger than the limit; the message names it as `what`.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the {what} is not JSON: {error}") from None
+    if size > limit_bytes:
+        raise ValueError(f"the {what} has {size} bytes as JSON; {limit_bytes} are allowed")
+    return text
+
+
 def encode_result(result: Any, *, limit_bytes: int) -> str | None:
     """The result as JSON text.
 
@@ -61,13 +77,9 @@ def encode_result(result: Any, *, limit_bytes: int) -> str | None:
     if result is None:
         return None
     try:
-        text = json.dumps(result, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(text.encode())
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ResultError(f"the result is not JSON: {error}") from None
-    if size > limit_bytes:
-        raise ResultError(f"the result has {size} bytes as JSON; {limit_bytes} are allowed")
-    return text
+        return bounded_json(result, what="result", limit_bytes=limit_bytes)
+    except ValueError as error:
+        raise ResultError(str(error)) from None
 
 
 def completed(

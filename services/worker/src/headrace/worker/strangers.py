@@ -63,18 +63,19 @@ async def put_away(
     if not claim.ids:
         return 0
     places = await state.places(claim.ids)
-    strangers = [place for place in places if is_stranger(place, types=types, versions=versions)]
-    # What is due and runnable goes straight back to its place; everything else goes where its document says.
-    welcome = [
-        place
-        for place in places
-        if place.state is JobState.QUEUED and place.due and not is_stranger(place, types=types, versions=versions)
-    ]
-    others = [place for place in places if place not in welcome]
+    strangers = 0
+    welcome: list[Place] = []
+    others: list[Place] = []
+    for place in places:
+        is_strange = is_stranger(place, types=types, versions=versions)
+        strangers += is_strange
+        # What is due and runnable goes straight back to its place; everything else goes where its document says.
+        is_welcome = place.state is JobState.QUEUED and place.due and not is_strange
+        (welcome if is_welcome else others).append(place)
     if others:
         verdicts = [judge(place, types=types, versions=versions, now_ms=claim.now_ms) for place in others]
         await queue.putback(pool, token=token, verdicts=verdicts)
     if welcome:
         await queue.release(pool, [Entry(place.job_id, place.score, token=token) for place in welcome])
-    log.info("claim.strangers_put_away", pool=pool, strangers=len(strangers), welcome=len(welcome))
-    return 0 if welcome else len(strangers)
+    log.info("claim.strangers_put_away", pool=pool, strangers=strangers, welcome=len(welcome))
+    return 0 if welcome else strangers

@@ -25,11 +25,14 @@ from headrace.runtime.process.ids import new_incarnation
 from headrace.runtime.store.job_logs import JobLogs, LogBatch, LogLine
 from headrace.testing.builders import make_job
 from headrace.testing.eventually import eventually
-from headrace.worker import job_logs
+from headrace.worker import attempt_log as attempt_log_module
+from headrace.worker import job_logs, job_output
+from headrace.worker.attempt_log import CURRENT, AttemptLog
 from headrace.worker.board import Board
 from headrace.worker.child_process import ChildProcess
 from headrace.worker.held import Held, Stop
-from headrace.worker.job_logs import CURRENT, AttemptLog, JobLogger, JobLogWriter, capture_output
+from headrace.worker.job_logs import JobLogWriter
+from headrace.worker.job_output import JobLogger, capture_output
 from headrace.worker.pools import ChildPlan
 from headrace.worker.runner import Runner
 
@@ -59,26 +62,26 @@ def test_a_line_counts_when_it_ends_and_the_last_one_when_the_attempt_does() -> 
 
 def test_the_last_lines_are_kept_by_number_and_by_bytes() -> None:
     lines = attempt_log()
-    for number in range(job_logs.MAX_LINES + 7):
+    for number in range(attempt_log_module.MAX_LINES + 7):
         lines.say("info", str(number))
     batch = lines.take()
     assert texts(batch)[0] == "7"
     assert batch is not None
-    assert (len(batch.lines), batch.keep) == (job_logs.MAX_LINES, job_logs.MAX_LINES)
+    assert (len(batch.lines), batch.keep) == (attempt_log_module.MAX_LINES, attempt_log_module.MAX_LINES)
     for _ in range(30):
         lines.say("info", "é" * 10_000)
     batch = lines.take()
     assert batch is not None
-    assert sum(len(text.encode()) for text in texts(batch)) <= job_logs.MAX_BYTES
-    assert batch.keep == len(batch.lines) == job_logs.MAX_BYTES // (job_logs.MAX_CHARACTERS * 2)
+    assert sum(len(text.encode()) for text in texts(batch)) <= attempt_log_module.MAX_BYTES
+    assert batch.keep == len(batch.lines) == attempt_log_module.MAX_BYTES // (attempt_log_module.MAX_CHARACTERS * 2)
 
 
 def test_an_endless_line_is_cut_and_holds_no_memory() -> None:
     lines = attempt_log()
     for _ in range(100):
         lines.write("stdout", "x" * 1000)
-    assert set(texts(lines.take())) == {"x" * job_logs.MAX_CHARACTERS}
-    assert sum(map(len, lines._parts.values())) < job_logs.MAX_CHARACTERS
+    assert set(texts(lines.take())) == {"x" * attempt_log_module.MAX_CHARACTERS}
+    assert sum(map(len, lines._parts.values())) < attempt_log_module.MAX_CHARACTERS
 
 
 def test_news_are_noted_once_until_they_are_taken_and_again_when_they_are_put_back() -> None:
@@ -139,7 +142,7 @@ def test_output_belongs_to_the_attempt_that_runs_here_and_else_goes_where_it_wen
         print("mine")
         sys.stderr.writelines(["to stderr", "\n"])
         logging.getLogger("some.library").warning("odd %s", "thing")
-        job_logs._Records().emit(logging.LogRecord("l", logging.ERROR, "", 0, "wrong %d", ("x",), None))
+        job_output._Records().emit(logging.LogRecord("l", logging.ERROR, "", 0, "wrong %d", ("x",), None))
         CURRENT.set(None)
         sys.stdout.flush()
     finally:

@@ -37,7 +37,7 @@ def main() -> int:
         config, _ = load_config()
         failpoints.install(config.failpoints)
         configure_logging(config, service="worker")
-        from headrace.worker.job_logs import capture_output
+        from headrace.worker.job_output import capture_output
         from headrace.worker.job_worker import ChildSpec, JobWorker
         from headrace.worker.registry import load_executors
 

@@ -19,9 +19,10 @@ from pydantic import JsonValue
 from headrace.contracts.errors import JobCancelled, LeaseLost, StoreUnavailableError
 from headrace.contracts.executor import JobLog
 from headrace.runtime.store.state_manager import JobStateManager
+from headrace.worker.attempt_log import AttemptLog
 from headrace.worker.breakers import Dependencies
 from headrace.worker.held import Held, Stop
-from headrace.worker.job_logs import AttemptLog, JobLogger
+from headrace.worker.job_output import JobLogger
 from headrace.worker.outcome import bounded_json, clean_text
 
 T = TypeVar("T")

@@ -24,13 +24,14 @@ from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import Settlement
 from headrace.worker import outcome
 from headrace.worker.announce import ChildAnnouncer
+from headrace.worker.attempt_log import CURRENT
 from headrace.worker.board import Board
 from headrace.worker.breakers import Dependencies
 from headrace.worker.budget import RunTimes
 from headrace.worker.context import RunningContext
 from headrace.worker.held import Held, Stop
 from headrace.worker.interrupt import AskedToStop, SoftLimit, finish, interrupt_thread
-from headrace.worker.job_logs import CURRENT, JobLogWriter
+from headrace.worker.job_logs import JobLogWriter
 from headrace.worker.payloads import read_payload
 
 COOPERATE_SECONDS = 1.0

@@ -104,6 +104,19 @@ class JobWorker:
     def boot(self) -> None:
         """Start the loop thread, Dramatiq's threads and the loops. Returns when the child claims."""
         loop = self._thread.loop
+        self._make_parts(loop)
+        self._broker = JobBroker(
+            feed=self._feed,
+            run=limit_cpu(self._runner.run, cpu_seconds=self._spec.cpu_seconds, slots=self._spec.slots),
+            done=self._settler.submit,
+            thread=self._thread,
+        )
+        self._worker = dramatiq.Worker(self._broker, worker_threads=self._spec.slots, worker_timeout=1000)
+        self._broker.declare_types(self._executors)
+        self._worker.start()
+        asyncio.run_coroutine_threadsafe(self._start(), loop).result()
+
+    def _make_parts(self, loop: asyncio.AbstractEventLoop) -> None:
         self._held = HeldJobs()
         self._feed = Feed(0, self._room, max_jobs=self._spec.max_jobs, on_held=self._board.hold)
         self._poke_sent = False
@@ -141,16 +154,6 @@ class JobWorker:
             loop=loop,
             announcer=self._announcer,
         )
-        self._broker = JobBroker(
-            feed=self._feed,
-            run=limit_cpu(self._runner.run, cpu_seconds=self._spec.cpu_seconds, slots=self._spec.slots),
-            done=self._settler.submit,
-            thread=self._thread,
-        )
-        self._worker = dramatiq.Worker(self._broker, worker_threads=self._spec.slots, worker_timeout=1000)
-        self._broker.declare_types(self._executors)
-        self._worker.start()
-        asyncio.run_coroutine_threadsafe(self._start(), loop).result()
 
     def _make_queue(self) -> RedisJobQueue:
         self._redis = redis_client(self._config.redis_url, kind="command", name="headrace-worker")

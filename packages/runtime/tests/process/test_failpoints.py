@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -105,3 +106,20 @@ async def test_stop_freezes_the_process_until_it_is_continued():
         await eventually(is_stopped)
         process.send_signal(signal.SIGCONT)
         assert process.communicate(timeout=20)[0] == b"passed\n"
+
+
+def test_a_file_in_the_folder_arms_a_running_process_once(tmp_path):
+    install(f"@{tmp_path}")
+    fp("a")
+    (tmp_path / "a").write_text("error:KeyError\n")
+    fp("b")
+    assert hits("a", 3) == [1], "the file is taken away by who passes first"
+    (taken,) = tmp_path.iterdir()
+    name, pid, nanoseconds, end = taken.name.split(".")
+    assert (name, int(pid), end) == ("a", os.getpid(), "fired")
+    assert 0 < time.monotonic_ns() - int(nanoseconds) < 60e9
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="does not exist"):
+        install(f"@{tmp_path / 'nowhere'}")

@@ -6,6 +6,10 @@ The form is `name=action[,modifier…][;name=action…]`:
 - actions: `exit137` (die at once, as by SIGKILL), `stop` (freeze, as by SIGSTOP), `sleep:MS`, `error:TYPE`
   (a class of `headrace.contracts.errors` or a built-in exception);
 - modifiers: `once`, `nth:3` (only the third time), `p:0.1@7` (each time with this probability, from this seed).
+
+Or the form is `@FOLDER`: failpoints that are armed while the process runs. Who passes one for which the folder has a
+file of that name takes the file away and does what it says, so it fires once in all processes that share the folder;
+the file `NAME.PID.NS.fired` that stays says who took it and when (monotonic nanoseconds).
 """
 
 from __future__ import annotations
@@ -18,14 +22,16 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from headrace.contracts import errors
 from headrace.contracts.errors import ConfigError
 
 _MODIFIER = re.compile(r"once|nth:(?P<nth>[0-9]+)|p:(?P<chance>[01](\.[0-9]+)?)(@(?P<seed>[0-9]+))?")
 
-_points: dict[str, _Point] | None = None
+_points: Mapping[str, _Point] | _Folder | None = None
 
 
 @dataclass
@@ -46,13 +52,35 @@ class _Point:
             return self.chance is None or self.dice.random() < self.chance
 
 
+class _Folder:
+    """Failpoints as files; see the module."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, name: str) -> _Point | None:
+        """The failpoint, if it is armed and nobody else took it first."""
+        taken = self._path / f"{name}.{os.getpid()}.{time.monotonic_ns()}.fired"
+        try:
+            (self._path / name).rename(taken)
+        except FileNotFoundError:
+            return None
+        return _parse(name, taken.read_text(encoding="utf-8").strip())
+
+
 def install(spec: str) -> None:
     """Arm the failpoints of `spec`; an empty text disarms all.
 
     Raises:
-        ConfigError: The text does not follow the form.
+        ConfigError: The text does not follow the form, or its folder does not exist.
     """
     global _points  # noqa: PLW0603 -- a failpoint must be reachable from every line without being handed around
+    if spec.startswith("@"):
+        folder = Path(spec[1:])
+        if not folder.is_dir():
+            raise ConfigError("JOB_FAILPOINTS: the folder after @ does not exist")
+        _points = _Folder(folder)
+        return
     points = {}
     for part in filter(None, (part.strip() for part in spec.split(";"))):
         name, _, rule = part.partition("=")

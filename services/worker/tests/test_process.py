@@ -144,7 +144,7 @@ async def test_without_stores_it_starts_says_so_and_works_as_soon_as_they_come(
 
         async def counted() -> bool:
             async with http.get(f"{url}/metrics") as answer:
-                return 'job_finished_total{outcome="completed"} 1.0' in await answer.text()
+                return 'job_attempts_settled_total{outcome="completed"} 1.0' in await answer.text()
 
         await eventually(counted)
         service.process.send_signal(signal.SIGTERM)

@@ -65,9 +65,11 @@ class WorkerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read the children's boards."""
         pools = self._service.pools
-        finished = CounterMetricFamily(
-            "job_finished", "Attempts settled by this service's children.", labels=["outcome"]
+        # `job_finished` is the monitor's: of all jobs, told once.
+        settled = CounterMetricFamily(
+            "job_attempts_settled", "Attempts that this service's children ended.", labels=["outcome"]
         )
+        lost = CounterMetricFamily("job_lease_lost", "Attempts of this service's children that no longer counted.")
         slots = GaugeMetricFamily("job_child_slots", "Slots of this service's children.", labels=["state"])
         alive = GaugeMetricFamily("job_children", "Children of this service that run.")
         totals = list(pools.counters) if pools else [0, 0, 0]
@@ -76,11 +78,14 @@ class WorkerCollector(Collector):
         for child in children:
             totals = [total + more for total, more in zip(totals, child.board.counters(), strict=True)]
             busy += len(child.board.running())
-        for name, total in zip(("completed", "failed", "fenced"), totals, strict=True):
-            finished.add_metric([name], total)
+        completed, failed, fenced = totals
+        settled.add_metric(["completed"], completed)
+        settled.add_metric(["failed"], failed)
+        lost.add_metric([], fenced)
         slots.add_metric(["busy"], busy)
         slots.add_metric(["total"], sum(child.plan.slots for child in children))
         alive.add_metric([], len(children))
-        yield finished
+        yield settled
+        yield lost
         yield slots
         yield alive

@@ -24,7 +24,8 @@ from headrace.testing.eventually import eventually
 from headrace.testing.executors import TEST_POOL
 from headrace.worker import claim_loop
 from headrace.worker.board import Board
-from headrace.worker.job_worker import ChildSpec, JobWorker
+from headrace.worker.child_spec import ChildSpec
+from headrace.worker.job_worker import JobWorker
 from headrace.worker.registry import load_executors
 
 TYPES = ("test.sleep", "test.fail", "test.steps", "noop")
@@ -51,6 +52,7 @@ async def booted(stage: Stage, config: JobConfig) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.to_thread(worker.drain)
+        await asyncio.to_thread(worker.close)
         worker._board.close()
         board.close()
 

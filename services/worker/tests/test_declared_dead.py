@@ -23,8 +23,8 @@ from headrace.runtime.store.job_types import JobType
 from headrace.runtime.store.orphans import decide_orphan
 from headrace.testing.eventually import eventually
 from headrace.worker import service as service_module
+from headrace.worker.child_end import LOST_CODE
 from headrace.worker.child_process import ChildProcess
-from headrace.worker.job_worker import LOST_CODE
 from headrace.worker.pools import ChildPlan
 from headrace.worker.service import JobWorkerService
 

@@ -25,7 +25,8 @@ from headrace.worker import child as child_module
 from headrace.worker import claim_loop
 from headrace.worker.board import Board
 from headrace.worker.child import SPEC_VARIABLE
-from headrace.worker.job_worker import ChildSpec, JobWorker
+from headrace.worker.child_spec import ChildSpec
+from headrace.worker.job_worker import JobWorker
 from headrace.worker.registry import load_executors
 
 CHILD = "headrace-worker"
@@ -48,6 +49,7 @@ class Rig:
         if not self.drained:
             self.drained = True
             await asyncio.to_thread(self.worker.drain)
+            await asyncio.to_thread(self.worker.close)
             self.worker._board.close()
 
     async def submit(self, type_: str, payload: dict[str, Any] | None = None, **fields: Any) -> Job:

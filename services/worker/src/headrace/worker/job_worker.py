@@ -1,15 +1,13 @@
-"""`JobWorker`: one child process. Puts the parts together on the event loop, and takes them apart in order."""
+"""`JobWorker`: one child process. Dramatiq's threads, and the loops on the event loop beside them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
-import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -20,73 +18,37 @@ from dramatiq.asyncio import EventLoopThread
 from headrace.contracts.config import JobConfig
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.contracts.executor import JobExecutor
-from headrace.contracts.heartbeat import ExitRecord
-from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.process.every import every
-from headrace.runtime.queue.client import redis_client
-from headrace.runtime.queue.event_sender import EventSender
 from headrace.runtime.queue.hints import Hints
-from headrace.runtime.queue.history import EventLog
-from headrace.runtime.queue.redis_queue import RedisJobQueue
-from headrace.runtime.store.breakers import DependencyBreakers
 from headrace.runtime.store.crawl_results import CrawlResults
-from headrace.runtime.store.database import Database
-from headrace.runtime.store.event_reads import EventReads
-from headrace.runtime.store.incarnations import Incarnations
-from headrace.runtime.store.job_logs import JobLogs
-from headrace.runtime.store.persistent_queue import PersistentJobQueue
 from headrace.runtime.store.reads import Reads
-from headrace.runtime.store.state_manager import JobStateManager
-from headrace.worker.announce import ChildAnnouncer
-from headrace.worker.audit import AUDIT_SECONDS, Audit
+from headrace.worker.audit import AUDIT_SECONDS
 from headrace.worker.board import Board, slots_of
-from headrace.worker.breakers import REFRESH_SECONDS, Dependencies
+from headrace.worker.breakers import REFRESH_SECONDS
 from headrace.worker.broker import JobBroker
-from headrace.worker.claim_loop import ClaimLoop, Pool
+from headrace.worker.child_end import ChildEnd
+from headrace.worker.child_parts import make_parts
+from headrace.worker.child_spec import ChildSpec
 from headrace.worker.cpu_limit import limit_cpu
-from headrace.worker.feed import Feed
-from headrace.worker.held import HeldJobs, Stop
-from headrace.worker.job_logs import JobLogWriter
 from headrace.worker.resources import UsesResources, WorkerResources
-from headrace.worker.runner import Runner
-from headrace.worker.settler import Settler
 
 BEAT_SECONDS = 0.5
 PROGRESS_SECONDS = 1.0
 LIMIT_SECONDS = 0.25
 PAUSE_SECONDS = 1.5
 """How often a child asks MongoDB whether its pool is paused: a pause is obeyed within two seconds (B12)."""
-STOP_SECONDS = 1.0
-"""How long jobs that were told to stop at shutdown may take before the process ends around them."""
-FLUSH_SECONDS = 2.0
-LOOPS_SECONDS = 0.5
 LIFE_SECONDS = 2.0
 """How often a child asks whether it was declared dead: its supervisor may be gone, or stopped with it."""
-LOST_CODE = 3
-"""Exit code of a child that was declared dead."""
 INTERRUPT_CHECK_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class ChildSpec:
-    """What the supervisor tells a child about itself."""
-
-    incarnation: str
-    pool: str
-    types: tuple[str, ...]
-    slots: int
-    board_descriptor: int
-    grace_seconds: float
-    max_jobs: int | None = None
-    cpu_seconds: int | None = None
-
-
 class JobWorker:
     """One child: Dramatiq's worker with our broker, and the loops around it.
 
-    Build it in the main thread, `boot` it there, and `drain` it there; everything else runs on the event loop thread.
+    Build it in the main thread, `boot` it there, `drain` it there, and `close` it there if the process goes on
+    afterwards; everything else runs on the event loop thread.
     """
 
     def __init__(self, spec: ChildSpec, config: JobConfig, executors: dict[str, type[JobExecutor[Any]]]) -> None:
@@ -99,119 +61,55 @@ class JobWorker:
         )
         self._scratch_root = Path(tempfile.mkdtemp(prefix=f"headrace-{spec.incarnation}-"))
         self._tasks: list[asyncio.Task[Any]] = []
-        self._draining = False
+        self._poke_sent = False
 
     def boot(self) -> None:
         """Start the loop thread, Dramatiq's threads and the loops. Returns when the child claims."""
-        loop = self._thread.loop
-        self._make_parts(loop)
+        self._make_parts()
         self._broker = JobBroker(
-            feed=self._feed,
-            run=limit_cpu(self._runner.run, cpu_seconds=self._spec.cpu_seconds, slots=self._spec.slots),
-            done=self._settler.submit,
+            feed=self._parts.feed,
+            run=limit_cpu(self._parts.runner.run, cpu_seconds=self._spec.cpu_seconds, slots=self._spec.slots),
+            done=self._parts.settler.submit,
             thread=self._thread,
         )
         self._worker = dramatiq.Worker(self._broker, worker_threads=self._spec.slots, worker_timeout=1000)
         self._broker.declare_types(self._executors)
         self._worker.start()
-        asyncio.run_coroutine_threadsafe(self._start(), loop).result()
+        asyncio.run_coroutine_threadsafe(self._start(), self._thread.loop).result()
 
-    def _make_parts(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._held = HeldJobs()
-        self._feed = Feed(0, self._room, max_jobs=self._spec.max_jobs, on_held=self._board.hold)
-        self._poke_sent = False
-        database = Database(self._config, appname="headrace-worker", max_pool_size=8)
-        self._database = database
-        self._state = JobStateManager(
-            database,
-            retention_days=self._config.retention_days,
-            dead_retention_days=self._config.dead_retention_days,
-        )
-        queue = self._make_queue()
-        self._sender = EventSender(EventLog(self._redis, self._config.namespace), loop)
-        self._announcer = ChildAnnouncer(self._sender, self._spec.pool, EventReads(database))
-        self._logs = JobLogWriter(JobLogs(database), loop)
-        self._dependencies = Dependencies(DependencyBreakers(database))
-        self._runner = Runner(
-            executors=self._executors,
-            config=self._config,
-            incarnation=self._spec.incarnation,
-            state=self._state,
+    def _make_parts(self) -> None:
+        self._parts = make_parts(
+            self._spec,
+            self._config,
+            self._executors,
             board=self._board,
             thread=self._thread,
             scratch_root=self._scratch_root,
-            announcer=self._announcer,
-            logs=self._logs,
-            dependencies=self._dependencies,
+            on_room=self._room,
         )
-        self._settler = Settler(
-            pool=self._spec.pool,
-            incarnation=self._spec.incarnation,
-            state=self._state,
-            queue=queue,
-            held=self._held,
-            board=self._board,
-            loop=loop,
-            announcer=self._announcer,
-        )
-
-    def _make_queue(self) -> RedisJobQueue:
-        self._redis = redis_client(self._config.redis_url, kind="command", name="headrace-worker")
-        self._listening = redis_client(self._config.redis_url, kind="pubsub", name="headrace-worker-hints")
-        self._queue = RedisJobQueue(self._redis, namespace=self._config.namespace)
-        return self._queue
+        self._end = ChildEnd(self._parts)
 
     async def _start(self) -> None:
-        spec = self._spec
-        resources = WorkerResources(crawl_results=CrawlResults(self._database.handle), config=self._config)
+        spec, parts = self._spec, self._parts
+        resources = WorkerResources(crawl_results=CrawlResults(parts.database.handle), config=self._config)
         for executor in self._executors.values():
             if isinstance(executor, UsesResources):
                 executor.use(resources)
-        self._claims = ClaimLoop(
-            pool=Pool(
-                spec.pool,
-                spec.types,
-                spec.slots,
-                self._config.claim_horizon_ms / 1000,
-                {name: executor.contract_version for name, executor in self._executors.items()},
-            ),
-            incarnation=spec.incarnation,
-            queue=self._queue,
-            direct=PersistentJobQueue(self._database),
-            breaker=Breaker("redis"),
-            state=self._state,
-            held=self._held,
-            feed=self._feed,
-            run_times=self._runner.run_times,
-            settler=self._settler,
-            board=self._board,
-            announcer=self._announcer,
-        )
-        self._audit = Audit(
-            pool=spec.pool,
-            incarnation=spec.incarnation,
-            state=self._state,
-            queue=self._queue,
-            held=self._held,
-            feed=self._feed,
-            settler=self._settler,
-            announcer=self._announcer,
-        )
         self._stop = asyncio.Event()
         self._obey(self._board.order)
-        self._claiming = asyncio.create_task(self._claims.run())
-        self._settling = asyncio.create_task(self._settler.run())
-        self._sending = asyncio.create_task(self._sender.run())
-        self._logging = asyncio.create_task(self._logs.run())
-        hints = Hints(self._listening, self._config.namespace)
+        self._claiming = asyncio.create_task(parts.claims.run())
+        self._settling = asyncio.create_task(parts.settler.run())
+        self._sending = asyncio.create_task(parts.sender.run())
+        self._logging = asyncio.create_task(parts.logs.run())
+        hints = Hints(parts.listening, self._config.namespace)
         duties = (
             self._duty(BEAT_SECONDS, self._beat, "beat"),
-            self._duty(AUDIT_SECONDS, self._audit.run_once, "audit"),
-            self._duty(PROGRESS_SECONDS, self._runner.flush_progress, "progress"),
-            self._duty(LIMIT_SECONDS, self._runner.enforce_limits, "limits"),
+            self._duty(AUDIT_SECONDS, parts.audit.run_once, "audit"),
+            self._duty(PROGRESS_SECONDS, parts.runner.flush_progress, "progress"),
+            self._duty(LIMIT_SECONDS, parts.runner.enforce_limits, "limits"),
             self._duty(PAUSE_SECONDS, self._follow_pause, "pause"),
-            self._duty(LIFE_SECONDS, self._follow_life, "life"),
-            self._duty(REFRESH_SECONDS, self._dependencies.refresh, "dependencies"),
+            self._duty(LIFE_SECONDS, self._end.follow_life, "life"),
+            self._duty(REFRESH_SECONDS, parts.dependencies.refresh, "dependencies"),
             self._listen_for_wakes(hints),
             self._listen_for_control(hints),
         )
@@ -219,7 +117,7 @@ class JobWorker:
         self._board.set_ready()
         log.info("child.ready", pool=spec.pool, slots=spec.slots, types=list(spec.types))
 
-    def _duty(self, seconds: float, run_once: Any, name: str) -> Any:
+    def _duty(self, seconds: float, run_once: Callable[[], Awaitable[object]], name: str) -> Coroutine[Any, Any, None]:
         return every(seconds, run_once, name=name, stop=self._stop)
 
     async def _beat(self) -> None:
@@ -237,45 +135,27 @@ class JobWorker:
         order = self._board.order
         if self._board.ready and order != self._board.followed:
             self._obey(order)
-            self._claims.poke()
+            self._parts.claims.poke()
 
     def _obey(self, order: int) -> None:
-        self._feed.resize(slots_of(order))  # this says how many are held
+        self._parts.feed.resize(slots_of(order))  # this says how many are held
         self._board.follow(order)
 
     async def _follow_pause(self) -> None:
-        paused = await Reads(self._database).paused()
-        self._claims.set_paused(self._spec.pool in paused)
-
-    async def _follow_life(self) -> None:
-        found = await Incarnations(self._database).get(self._spec.incarnation)
-        if self._draining or found is None or found.dead_at is None:
-            return
-        # Its jobs are somebody else's now. Whatever it writes is refused; what it does besides must end too.
-        log.error("child.declared_dead", jobs=len(self._held), exit=found.exit.kind if found.exit else None)
-        self._draining = True
-        self._claims.stop()
-        waiting = {held.job.id for held in self._feed.withdraw()}
-        for held in self._held.all():
-            held.ask_to_stop(Stop.LOST)
-            if held.job.id in waiting:
-                self._settler.submit_stopped(held)
-        await self._until_idle(STOP_SECONDS)
-        self._board.count(fenced=len(self._held))
-        sys.stderr.flush()
-        os._exit(LOST_CODE)
+        paused = await Reads(self._parts.database).paused()
+        self._parts.claims.set_paused(self._spec.pool in paused)
 
     async def _listen_for_wakes(self, hints: Hints) -> None:
         async for _ in hints.wakes([self._spec.pool]):
-            self._claims.poke()
+            self._parts.claims.poke()
 
     async def _listen_for_control(self, hints: Hints) -> None:
         async for message in hints.controls():
             job_id = message.get("cancel")
-            if isinstance(job_id, str) and self._held.get(job_id) is not None:
+            if isinstance(job_id, str) and self._parts.held.get(job_id) is not None:
                 # A hint: what MongoDB says decides.
                 try:
-                    await self._audit.run_once()
+                    await self._parts.audit.run_once()
                 except StoreUnavailableError as error:
                     log.warning("control.not_followed", detail=str(error))
 
@@ -287,68 +167,24 @@ class JobWorker:
 
     def _poke(self) -> None:
         self._poke_sent = False
-        self._claims.poke()
-
-    # -- the end -----------------------------------------------------------------------------------------------
+        self._parts.claims.poke()
 
     def drain(self) -> None:
         """End in order: no new claims, hand back what has not started, finish or hand back the rest, say goodbye.
 
         Returns after at most the grace plus a few seconds. A plain function that cannot be stopped may still be running
-        then; its job has been handed back, and the process must end.
+        then; its job has been handed back, and the process must end. The threads are left as they are.
         """
         asyncio.run_coroutine_threadsafe(self._drain(), self._thread.loop).result()
-        self._feed.close()
-        if not len(self._held):
-            self._worker.stop(timeout=3000)
+        self._parts.feed.close()
         shutil.rmtree(self._scratch_root, ignore_errors=True)
 
+    def close(self) -> None:
+        """End the threads of a child that has drained. Takes a second: that is how often Dramatiq's look up."""
+        if not len(self._parts.held):
+            self._worker.stop(timeout=3000)
+
     async def _drain(self) -> None:
-        self._draining = True
-        self._claims.stop()
-        await self._claiming
-        for held in self._feed.withdraw():
-            self._settler.submit(held)
-        await self._until_idle(self._spec.grace_seconds)
-        for held in self._held.all():
-            held.ask_to_stop(Stop.RELEASE)
-        await self._until_idle(STOP_SECONDS)
-        self._settler.stop()
-        try:
-            async with asyncio.timeout(FLUSH_SECONDS):
-                await self._settling
-                self._logs.stop()
-                await self._logging
-                await self._logs.flush()
-                # What still runs cannot be stopped; hand it back in MongoDB, its own settlement will be fenced.
-                await self._audit_finally()
-                await Incarnations(self._database).mark_dead(
-                    self._spec.incarnation, exit_record=ExitRecord(kind="graceful", code=0), running=()
-                )
-        except (TimeoutError, StoreUnavailableError) as error:
-            log.warning("child.drain_incomplete", error=type(error).__name__)
+        await self._end.drain(claiming=self._claiming, settling=self._settling, logging=self._logging)
         self._stop.set()
-        self._sender.close()
-        await self._sending
-        for task in self._tasks:
-            task.cancel()
-        # Bounded: the Redis client may swallow a cancellation, and then a loop goes on until its connection is closed.
-        await asyncio.wait(self._tasks, timeout=LOOPS_SECONDS)
-        await self._redis.aclose()
-        await self._listening.aclose()
-        self._database.close()
-        log.info("child.drained", left=len(self._held))
-
-    async def _audit_finally(self) -> None:
-        stuck = self._held.all()
-        for held in stuck:
-            self._held.drop(held)
-        await self._audit.run_once(final=True)
-        self._held.add(stuck)
-
-    async def _until_idle(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._held.idle.wait()
-        except TimeoutError:
-            pass
+        await self._end.close(self._tasks, sending=self._sending)

@@ -55,7 +55,10 @@ HOT: dict[str, tuple[Call, set[str]]] = {
     "orphans": (lambda kit: kit.manager.orphans(kit.incarnations.collection, limit=10), {"held_by", "_id_"}),
     "key": (lambda kit: kit.manager.find_by_key("s", "k7"), {"idempotency"}),
     "list": (lambda kit: kit.reads.jobs(JobQuery()), {"_id_"}),
-    "list by state": (lambda kit: kit.reads.jobs(JobQuery(states=[JobState.FAILED])), {"by_state"}),
+    "list failed": (lambda kit: kit.reads.jobs(JobQuery(states=[JobState.FAILED])), {"ended_by_state"}),
+    "list queued": (lambda kit: kit.reads.jobs(JobQuery(states=[JobState.QUEUED])), {"pending_newest"}),
+    "list pending": (lambda kit: kit.reads.jobs(JobQuery(states=kit.pending)), {"pending_newest"}),
+    "list over": (lambda kit: kit.reads.jobs(JobQuery(states=kit.over)), {"ended_by_state"}),
     "list by type": (lambda kit: kit.reads.jobs(JobQuery(type="other")), {"by_type"}),
     "dead letters": (lambda kit: DeadReads(kit.database).newest(DeadFilter(), before_id=None, limit=9), DEAD),
     "dead letters of a kind": (
@@ -77,11 +80,12 @@ HOT: dict[str, tuple[Call, set[str]]] = {
     ),
     "standings": (lambda kit: reconcile(kit).standings(["a", "b"]), {"_id_"}),
     "types at the head": (lambda kit: reconcile(kit).head_types("default", limit=50), {"pending_in_claim_order"}),
-    "payloads": (lambda kit: PayloadReads(kit.database).page(after_id="0", limit=50), {"by_state"}),
+    "payloads": (lambda kit: PayloadReads(kit.database).page(after_id="0", limit=50), {"pending_newest"}),
     "changed": (
         lambda kit: reconcile(kit).changed(after=utc_now() - timedelta(seconds=120), until=utc_now(), limit=1000),
-        {"changed"},
+        {"moved"},
     ),
+    "running": (lambda kit: reconcile(kit).running(after=utc_now(), limit=1000), {"held_by"}),
     "expired": (lambda kit: kit.reads.expired_ids(), {"must_start_by"}),
     "stored": (lambda kit: reconcile(kit).stored("default", limit=1000), {"not_indexed"}),
     "expired leases": (lambda kit: kit.incarnations.expired(), {"by_lease"}),
@@ -135,6 +139,8 @@ def filled(kit: Any, now: datetime) -> Any:
         ]
     )  # fmt: skip
     kit.some_id = jobs[0].id
+    kit.over = [JobState.FAILED, JobState.COMPLETED]
+    kit.pending = [JobState.QUEUED, JobState.PROCESSING]
     return kit
 
 

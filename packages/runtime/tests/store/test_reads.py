@@ -133,14 +133,17 @@ async def test_what_changed_lately_is_listed_with_its_pool_and_place(kit: Any, n
     kit.place(JobState.QUEUED, updated_at=now - timedelta(hours=1))
     old = kit.place(JobState.QUEUED, updated_at=now - timedelta(seconds=20), pool="other")
     new = await kit.running()
+    back = kit.place(JobState.QUEUED, updated_at=now - timedelta(seconds=10))
     reads = ReconcileReads(kit.database)
     after, until = now - timedelta(seconds=120), await reads.now()
     changed = await reads.changed(after=after, until=until, limit=9)
     assert changed.last is None
     assert [(item.pool, item.id, item.state) for item in changed.standings] == [
         ("other", old.id, JobState.QUEUED),
-        ("default", new.id, JobState.PROCESSING),
+        ("default", back.id, JobState.QUEUED),
     ]
+    assert [item.id for item in await reads.running(after=after, limit=9)] == [new.id]
+    assert await reads.running(after=until + timedelta(seconds=1), limit=9) == []
     first = await reads.changed(after=after, until=until, limit=1)
     assert len(first.standings) == 1
     assert first.last is not None

@@ -24,6 +24,7 @@ FIRST_PAGE = 500
 PAGE = 5000
 CHANGED_PAGE = 1000
 OVERLAP = timedelta(seconds=30)
+MAX_RUNNING = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -151,16 +152,18 @@ class RebuildDuty:
     async def _add_changed(self, rebuild: _Rebuild) -> bool:
         """Add what came behind the walk, or could not be pushed by its producer meanwhile. False: told to stop."""
         now = await self._parts.reconcile.now()
-        after = now - timedelta(seconds=time.monotonic() - rebuild.began) - OVERLAP
+        began = after = now - timedelta(seconds=time.monotonic() - rebuild.began) - OVERLAP
         until = now + OVERLAP  # whatever comes while this goes on
         while True:
             page = await self._parts.reconcile.changed(after=after, until=until, limit=CHANGED_PAGE)
             here = [item for item in page.standings if item.pool == rebuild.pool]
             waiting = [(item.id, item.score, item.run_at_ms) for item in here if item.state is JobState.QUEUED]
             await self._add(rebuild, waiting)
-            await self._adopt(rebuild, [item for item in here if item.state is JobState.PROCESSING])
             if page.last is None:
-                return True
+                break
             if not self._go_on():
                 return False
             after = page.last
+        running = await self._parts.reconcile.running(after=began, limit=MAX_RUNNING)
+        await self._adopt(rebuild, [item for item in running if item.pool == rebuild.pool])
+        return True

@@ -11,6 +11,10 @@ from headrace.runtime.store import mongo_driver
 from headrace.runtime.store.faults import reading, writing
 
 PENDING = {"state": {"$in": ["queued", "processing"]}}
+ENDED = {"state": {"$in": ["completed", "failed", "cancelled"]}}
+MOVED = {"state": {"$in": ["queued", "failed", "cancelled"]}}
+"""Not the running and the completed ones: a job that only runs and completes is put into this index once, and taken out
+once, instead of being moved in it by every transition."""
 FAILED = {"state": "failed"}
 
 JOB_INDEXES = (
@@ -23,10 +27,14 @@ JOB_INDEXES = (
     ),
     # Own-jobs audit and orphans: what an incarnation holds.
     IndexModel([("owner", ASCENDING)], name="held_by", partialFilterExpression={"owner": {"$exists": True}}),
-    # Reconcile: what changed in the last two minutes.
-    IndexModel([("updated_at", ASCENDING)], name="changed"),
-    # Lists, newest first (ids are ordered by time), by state and by type.
-    IndexModel([("state", ASCENDING), ("_id", DESCENDING)], name="by_state"),
+    # Reconcile: what changed in the last two minutes, but for the running (few, by `held_by`) and the completed.
+    IndexModel([("updated_at", ASCENDING)], name="moved", partialFilterExpression=MOVED),
+    # Lists, newest first (ids are ordered by time): of what is over by state; of what is pending, where a claim does
+    # not move a job because nothing pending has a `finished_at`; and by type.
+    IndexModel([("state", ASCENDING), ("_id", DESCENDING)], name="ended_by_state", partialFilterExpression=ENDED),
+    IndexModel(
+        [("finished_at", ASCENDING), ("_id", DESCENDING)], name="pending_newest", partialFilterExpression=PENDING
+    ),
     IndexModel([("type", ASCENDING), ("_id", DESCENDING)], name="by_type"),
     # Dead letters, newest first, and by the kind of their error. Two, so that a page is read without a sort either way;
     # both hold failed jobs only, so other transitions pay next to nothing. Discarded ones are passed over by the index.

@@ -38,7 +38,7 @@ class PayloadReads:
         with reading("payloads", seconds=30):
             cursor = (
                 self._jobs.find(
-                    {**PENDING, "_id": {"$gt": after_id}},
+                    {**PENDING, "finished_at": None, "_id": {"$gt": after_id}},
                     {"type": 1, "contract_version": 1, "payload": 1},
                 )
                 .sort("_id", 1)

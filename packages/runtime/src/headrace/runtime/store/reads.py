@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from headrace.contracts.errors import NotFoundError
@@ -57,9 +58,13 @@ class Reads:
 
     async def jobs(self, query: JobQuery) -> list[Job]:
         """A page of jobs, newest first, without payload, result, checkpoint and log."""
+        documents: list[dict[str, Any]] = []
         with reading("jobs"):
-            cursor = self._jobs.find(_filter_of(query), _WITHOUT_BODIES).sort("_id", -1).limit(query.limit)
-            return [to_job(document) async for document in cursor]
+            for filter_ in _by_index(query):
+                cursor = self._jobs.find(filter_, _WITHOUT_BODIES).sort("_id", -1).limit(query.limit)
+                documents += await cursor.to_list(length=query.limit)
+        documents.sort(key=itemgetter("_id"), reverse=True)
+        return [to_job(document) for document in documents[: query.limit]]
 
     async def count_pending(self, pool: str, *, cap: int) -> int:
         """How many jobs of the pool are not over, counted up to `cap`."""
@@ -79,7 +84,7 @@ class Reads:
         counts = {}
         for state in JobState:
             with reading("counts"):
-                counts[state.value] = int(await self._jobs.count_documents({"state": state.value}, limit=cap))
+                counts[state.value] = int(await self._jobs.count_documents(_in_states([state]), limit=cap))
         return counts
 
     async def expired_ids(self, *, limit: int = 1000) -> list[tuple[str, str]]:
@@ -104,10 +109,27 @@ class Reads:
             }
 
 
+def _in_states(states: Sequence[JobState]) -> dict[str, Any]:
+    """Filter part: in one of these pending states, or in this one that is over, in the words of its index."""
+    if states[0] in TERMINAL:
+        return {"state": states[0].value}
+    if states == [JobState.PROCESSING]:
+        return {"state": JobState.PROCESSING.value, "owner": {"$exists": True}}  # few: those in `held_by`, sorted
+    return {"state": {"$in": [state.value for state in states]}, "finished_at": None}
+
+
+def _by_index(query: JobQuery) -> list[dict[str, Any]]:
+    """One filter per index that serves the states asked for."""
+    filter_ = _filter_of(query)
+    if not query.states:
+        return [filter_]
+    pending = [state for state in JobState if state in query.states and state not in TERMINAL]
+    over = [[state] for state in JobState if state in query.states and state in TERMINAL]
+    return [filter_ | _in_states(states) for states in (pending, *over) if states]
+
+
 def _filter_of(query: JobQuery) -> dict[str, Any]:
     filter_: dict[str, Any] = {}
-    if query.states:
-        filter_["state"] = {"$in": [state.value for state in query.states]}
     for name in ("type", "pool", "priority", "tenant"):
         value = getattr(query, name)
         if value is not None:

@@ -13,7 +13,7 @@ from headrace.runtime.store.database import Database
 from headrace.runtime.store.faults import reading
 from headrace.runtime.store.reads import PENDING_STATES
 
-_WATCHED = [state.value for state in JobState if state is not JobState.COMPLETED]
+_MOVED = [state.value for state in JobState if state not in (JobState.COMPLETED, JobState.PROCESSING)]
 MAX_POOLS = 1000
 
 _FIELDS: dict[str, Any] = {
@@ -110,11 +110,12 @@ class ReconcileReads:
         """Jobs whose last change is in `(after, until]`, oldest first.
 
         Completed ones are left out: they are many, and what is left of them in Redis was in flight, where the sweep
-        finds it. When more than `limit` jobs changed in one millisecond, the rest of them is passed over.
+        finds it. Running ones are `running`'s: an index of changes would move them at every claim. When more than
+        `limit` jobs changed in one millisecond, the rest of them is passed over.
         """
         with reading("changed jobs"):
             cursor = (
-                self._jobs.find({"updated_at": {"$gt": after, "$lte": until}, "state": {"$in": _WATCHED}}, _FIELDS)
+                self._jobs.find({"updated_at": {"$gt": after, "$lte": until}, "state": {"$in": _MOVED}}, _FIELDS)
                 .sort("updated_at", 1)
                 .limit(limit)
             )
@@ -126,6 +127,12 @@ class ReconcileReads:
             # The last millisecond may go on beyond this page: leave it to the next one.
             last -= timedelta(milliseconds=1)
         return ChangedPage([_to_standing(document) for document in documents], last)
+
+    async def running(self, *, after: datetime, limit: int) -> list[Standing]:
+        """At most `limit` running jobs of all pools that were claimed after this. Reads each running job there is."""
+        filter_ = {"owner": {"$exists": True}, "state": JobState.PROCESSING.value, "updated_at": {"$gt": after}}
+        with reading("running jobs"):
+            return [_to_standing(document) async for document in self._jobs.find(filter_, _FIELDS).limit(limit)]
 
     async def stored(self, pool: str, *, limit: int) -> list[Standing]:
         """Queued jobs that were taken while Redis was away. Those that are over keep their mark and do not count."""

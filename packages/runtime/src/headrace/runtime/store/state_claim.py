@@ -15,6 +15,8 @@ from headrace.runtime.store.values import Place
 
 CLAIM_SECONDS = 5.0
 """A claim's deadline; the in-flight sweep leaves ids alone until well after it."""
+CLAIM_BATCH = 1000
+"""A whole claim in the first answer: the driver's default of 101 would cost a second round trip."""
 PLACE_FIELDS = dict.fromkeys(
     ("state", "score", "run_at", "expires_at", "type", "contract_version", "owner", "claim_token"), 1
 )
@@ -71,6 +73,7 @@ class Claiming(StateBase):
             cursor = self._jobs.find(
                 {"owner": owner, "claim_token": token, "state": JobState.PROCESSING.value},
                 {"log": 0, "errors": 0, "result": 0},
+                batch_size=CLAIM_BATCH,
             )
             documents = [document async for document in cursor]
         documents.sort(key=lambda document: document["score"])

@@ -25,24 +25,44 @@ class EffectPayload(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     effects: Path | None = None
+    """A file that takes everything: job id, attempt, process, phase, and the machine's monotonic clock."""
+    fenced: Path | None = None
+    """A Unix socket that is told the same and may refuse an attempt older than one it has seen."""
 
     def note(self, context: JobContext, phase: str) -> None:
         """Append one line; appends of this size are whole even when processes race."""
         if self.effects is None:
             return
-        line = json.dumps([context.job_id, context.attempt, os.getpid(), phase]) + "\n"
+        line = _effect(context, phase)
         descriptor = os.open(self.effects, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(descriptor, line.encode())
         finally:
             os.close(descriptor)
 
+    async def tell(self, context: JobContext, phase: str) -> None:
+        """Tell the fenced sink and wait for its word, whatever it is; without a sink nothing happens."""
+        if self.fenced is None:
+            return
+        try:
+            async with asyncio.timeout(2):
+                reader, writer = await asyncio.open_unix_connection(self.fenced)
+                writer.write(_effect(context, phase).encode())
+                await reader.readline()
+                writer.close()
+        except OSError:  # also a timeout: it is a witness, and the job goes on without it
+            return
+
+
+def _effect(context: JobContext, phase: str) -> str:
+    return json.dumps([context.job_id, context.attempt, os.getpid(), phase, time.monotonic()]) + "\n"
+
 
 def read_effects(path: Path) -> list[tuple[str, int, int, str]]:
     """The noted lines: job id, attempt, process, phase."""
     if not path.exists():
         return []
-    return [tuple(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [tuple(json.loads(line)[:4]) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 class SleepPayload(EffectPayload):
@@ -62,7 +82,9 @@ class Sleep(JobExecutor[SleepPayload]):
     async def execute(self, context: JobContext, payload: SleepPayload) -> JsonValue:
         """Sleep."""
         payload.note(context, "start")
+        await payload.tell(context, "start")
         await asyncio.sleep(payload.seconds)
+        await payload.tell(context, "end")
         payload.note(context, "end")
         result: JsonValue = payload.result
         return result
@@ -115,6 +137,7 @@ class Steps(JobExecutor[StepsPayload]):
         done = context.checkpoint if isinstance(context.checkpoint, int) else 0
         for step in range(done, payload.steps):
             payload.note(context, f"step-{step}")
+            await payload.tell(context, f"step-{step}")
             await asyncio.sleep(payload.seconds)
             await context.save_checkpoint(step + 1)
             await context.report_progress((step + 1) / payload.steps, f"{step + 1} of {payload.steps} steps")

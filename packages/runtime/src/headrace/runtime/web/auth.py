@@ -7,7 +7,7 @@ import hmac
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -133,6 +133,11 @@ TOKENS: Final = web.AppKey("TOKENS", TokenTable)
 """The application's tokens; absent where none are configured."""
 
 
+CREDENTIAL: Final[web.AppKey[Callable[[web.Request], str | None]]] = web.AppKey("CREDENTIAL")
+"""Where else the text of a token may come from when a request has no `Authorization`: a session. Such a request is sent
+by browsers on their own, so whoever sets this must see to it that no foreign page makes one that changes anything."""
+
+
 def authorize(request: web.Request, scope: Scope) -> Token:
     """The caller of the request, who has the scope.
 
@@ -150,14 +155,23 @@ def _caller(request: web.Request) -> Token:
     table = request.app.get(TOKENS)
     if table is None:
         return LOCAL_ADMIN
-    headers = request.headers.getall(hdrs.AUTHORIZATION, [])
-    if not headers:
+    text = token_text(request)
+    if text is None:
         raise UnauthorizedError("send a token as 'Authorization: Bearer TOKEN'")
-    match = _SCHEME.fullmatch(headers[0].strip()) if len(headers) == 1 else None
-    token = table.find(match[1]) if match else None
+    token = table.find(text)
     if token is None:
         raise UnauthorizedError("this token is not known")
     return token
+
+
+def token_text(request: web.Request) -> str | None:
+    """What the caller shows as a token; None: nothing. An unreadable `Authorization` is an empty token."""
+    headers = request.headers.getall(hdrs.AUTHORIZATION, [])
+    if not headers:
+        session = request.app.get(CREDENTIAL)
+        return session(request) if session is not None else None
+    match = _SCHEME.fullmatch(headers[0].strip()) if len(headers) == 1 else None
+    return match[1] if match else ""
 
 
 def _read(name: str, table: Any) -> tuple[str, Token]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -22,6 +23,10 @@ HEADERS: Final = {
     hdrs.CACHE_CONTROL: "no-store",
 }
 """On every answer that does not say otherwise."""
+
+ErrorPage = Callable[[web.Request, ApiError], web.StreamResponse | None]
+ERROR_PAGE: Final[web.AppKey[ErrorPage]] = web.AppKey("ERROR_PAGE")
+"""Answers an error for people; None: the problem document will do."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,11 +54,12 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise ConnectionResetError("the answer had begun") from error
         if error.status == 500:
             log.exception("http.failed", error=type(error).__name__)
-        return problems.problem_response(error)
+        return _refusal(request, error)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return problems.of_http_exception(error)
+        known = problems.known_http_error(error)
+        return problems.of_http_exception(error) if known is None else _refusal(request, known)
     except ConnectionError:
         raise  # the client went away
     except Exception as error:
@@ -61,7 +67,13 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if _has_begun(request):
             # Half an answer cannot be turned into a problem: cut it off, so that it is not taken for a whole one.
             raise ConnectionResetError("the answer had begun") from error
-        return problems.problem_response(ApiError("something failed here; the log tells it under this X-Request-Id"))
+        return _refusal(request, ApiError("something failed here; the log tells it under this X-Request-Id"))
+
+
+def _refusal(request: web.Request, error: ApiError) -> web.StreamResponse:
+    page = request.app.get(ERROR_PAGE)
+    answer = page(request, error) if page is not None else None
+    return answer if answer is not None else problems.problem_response(error)
 
 
 def _has_begun(request: web.Request) -> bool:

@@ -67,13 +67,19 @@ def problem_response(error: ApiError) -> web.Response:
     return response
 
 
-def of_http_exception(error: web.HTTPException) -> web.Response:
-    """What aiohttp refuses by itself, in our form; its `Allow` is kept."""
-    known = _HTTP_ERRORS.get(error.status)
+def known_http_error(error: web.HTTPException) -> ApiError | None:
+    """What aiohttp refuses by itself as an error of ours; None where we have no name for it. `Allow` is kept."""
     if isinstance(error, web.HTTPMethodNotAllowed):
-        return problem_response(MethodNotAllowedError(allow=sorted(error.allowed_methods)))
+        return MethodNotAllowedError(allow=sorted(error.allowed_methods))
+    known = _HTTP_ERRORS.get(error.status)
+    return None if known is None else known()
+
+
+def of_http_exception(error: web.HTTPException) -> web.Response:
+    """What aiohttp refuses by itself, in our form."""
+    known = known_http_error(error)
     if known is not None:
-        return problem_response(known())
+        return problem_response(known)
     status = HTTPStatus(error.status)
     body = {"type": "about:blank", "title": status.phrase, "status": error.status, "detail": status.description}
     return web.Response(body=json.dumps(body).encode(), status=error.status, content_type=MEDIA_TYPE)

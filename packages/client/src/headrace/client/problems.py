@@ -16,15 +16,14 @@ _BY_CODE = {error.code: error for error in API_ERRORS}
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     """The exception that an answer of 400 and above stands for.
 
-    A code this client does not know, or an answer that is no problem document (a proxy's page), gives an `ApiError`
-    whose text names the status.
+    A code this client does not know gives an `ApiError` that carries it; an answer that is no problem document (a
+    proxy's page) one with the code `http-STATUS`. Both carry the status.
     """
     retry_after_seconds = retry_after(headers.get("Retry-After"))
     problem = _parse(body)
     if problem is None:
-        return ApiError(
-            f"the server answered {status} without a problem document", retry_after_seconds=retry_after_seconds
-        )
+        detail = f"the server answered {status} without a problem document"
+        return _unknown(f"http-{status}", status)(detail, retry_after_seconds=retry_after_seconds)
     return error_of_problem(
         status,
         problem,
@@ -41,7 +40,7 @@ def error_of_problem(
     detail = str(problem.get("detail") or problem.get("title") or "")
     kind = _BY_CODE.get(code)
     if kind is None:
-        return ApiError(f"{status} {code}: {detail}", retry_after_seconds=retry_after_seconds)
+        return _unknown(code, status)(f"{status} {code}: {detail}", retry_after_seconds=retry_after_seconds)
     job_id = problem.get("id")
     return kind(
         detail,
@@ -65,6 +64,11 @@ def retry_after(value: str | None) -> float | None:
             return None
         seconds = (moment.astimezone(UTC) - datetime.now(UTC)).total_seconds()
     return max(0.0, seconds) if seconds == seconds else None  # noqa: PLR0124 -- NaN is a float too
+
+
+def _unknown(code: str, status: int) -> type[ApiError]:
+    # A class of its own, because code and status belong to the class of an error.
+    return type("UnknownProblemError", (ApiError,), {"code": code, "status": status})
 
 
 def _parse(body: bytes) -> dict[str, Any] | None:

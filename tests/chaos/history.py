@@ -58,6 +58,8 @@ class Operation:
     problem: str | None = None
     """The problem's code of an answer that is not 2xx, `queue-full` say."""
     retry_after: float | None = None
+    in_batch: bool = False
+    """One item of a batch: its refusals have no headers of their own."""
     job_id: str | None = None
     """Of the answer (also a refused one that names it), or of the request for all but submits."""
     # What was asked.
@@ -163,9 +165,11 @@ class PlannedFault:
     id: str
     at: float
     kind: str
-    """`kill`, `pause`, `stop`, `flush`, `empty-restart`, `old-copy`, `stepdown`, `black-hole`, `failpoint:NAME`, …"""
+    """`kill`, `pause` (SIGSTOP), `stop` (SIGTERM), `stop-kill`, `flush`, `empty-restart`, `old-copy`, `stepdown`,
+    `black-hole`, `block` (a worker lives and makes no progress), `failpoint:NAME:ACTION`, …"""
     target: str
-    """`worker`, `child`, `scheduler`, `recovery`, `monitor`, `redis`, `mongod`, `link:worker>redis`, …"""
+    """`worker`, `child`, `scheduler`, `recovery`, `recovery:leader`, `monitor`, `redis`, `mongod:primary`,
+    `mongod:secondary`, `mongod:majority`, `link:worker>redis`, …"""
     until: float | None = None
     details: dict[str, str] = field(default_factory=dict)
 
@@ -248,7 +252,7 @@ class Process:
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line of a process's log that a checker wants: warnings and worse, and refused writes (`rejected`)."""
+    """A line of a process's log that a checker wants: warnings and worse."""
 
     process: str
     at: float
@@ -257,6 +261,8 @@ class LogLine:
     job_id: str | None = None
     attempt: int | None = None
     owner: str | None = None
+    count: int = 1
+    """How many jobs it speaks of."""
     exception: str | None = None
     """The type of a traceback's last line."""
     text: str = ""

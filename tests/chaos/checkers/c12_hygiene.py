@@ -1,0 +1,96 @@
+"""C12: nothing is left running, dies by itself, shouts unexpectedly, tells secrets, grows, or stalls Redis."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tests.chaos.history import History
+
+from .report import Report, Violation
+
+EXPECTED_EXCEPTIONS = frozenset({"StoreUnavailableError", "OutcomeUnknownError"})
+"""What may be logged with a traceback while stores are away; everything else is a bug of ours."""
+GROWTH = 1.2
+RSS_SLACK_BYTES = 32 * 1024 * 1024
+SOCKETS_SLACK = 5
+SLOW_MICROSECONDS = 10_000.0
+SUITES_OWN = frozenset(
+    {
+        "DEBUG",
+        "FLUSHALL",
+        "BGSAVE",
+        "SAVE",
+        "CONFIG",
+        "CLIENT",
+        "SCRIPT",
+        "MONITOR",
+        "SLOWLOG",
+        "INFO",
+        "SHUTDOWN",
+        "PSYNC",
+    }
+)
+
+
+def check_hygiene(history: History) -> Report:
+    """Judge processes, logs, resources and Redis' slow log."""
+    violations = [
+        *_processes(history),
+        *_logs(history),
+        *_resources(history),
+        *_slow(history),
+    ]
+    tracebacks = sum(line.exception is not None for line in history.log_lines)
+    return Report(
+        "C12 hygiene",
+        (),
+        len(history.processes),
+        tuple(violations),
+        {
+            "processes": len(history.processes),
+            "tracebacks": tracebacks,
+            "warnings and errors": len(history.log_lines),
+            "slow commands": len(history.slow_commands),
+        },
+    )
+
+
+def _processes(history: History) -> Iterator[Violation]:
+    for process in history.processes:
+        if process.alive_after:
+            yield Violation("left-running", f"{process.name} (pid {process.pid}) outlived the run")
+        if process.ended is not None and process.ended_by is None and process.exit_code != 0:
+            yield Violation("died", f"{process.name} ended by itself with {process.exit_code} at {process.ended:.1f} s")
+
+
+def _logs(history: History) -> Iterator[Violation]:
+    for line in history.log_lines:
+        if line.exception is not None and line.exception not in EXPECTED_EXCEPTIONS:
+            yield Violation("traceback", f"{line.process} at {line.at:.1f} s: {line.event}: {line.exception}")
+    for hit in history.canary_hits:
+        if not hit.where.startswith("redis:"):
+            yield Violation("secret", f"{hit.where} holds {hit.canary}")
+
+
+def _resources(history: History) -> Iterator[Violation]:
+    samples = defaultdict(list)
+    for sample in sorted(history.resources, key=lambda sample: sample.at):
+        samples[sample.process].append(sample)
+    for process, of_it in sorted(samples.items()):
+        first, last = of_it[0], of_it[-1]
+        if last.rss_bytes > first.rss_bytes * GROWTH + RSS_SLACK_BYTES:
+            grown = (last.rss_bytes - first.rss_bytes) / 2**20
+            yield Violation("memory", f"{process} grew by {grown:.0f} MiB from {first.rss_bytes / 2**20:.0f} MiB")
+        if last.sockets > first.sockets * GROWTH + SOCKETS_SLACK:
+            yield Violation("sockets", f"{process} has {last.sockets} sockets, after {first.sockets} at the start")
+
+
+def _slow(history: History) -> Iterator[Violation]:
+    limit = history.run.settings.get("slow_command", SLOW_MICROSECONDS / 1e6) * 1e6
+    for command in history.slow_commands:
+        verb = command.command.split(" ", 1)[0].upper()
+        if verb == "KEYS":
+            yield Violation("keys", f"somebody ran {command.command[:80]}")
+        elif verb not in SUITES_OWN and command.microseconds > limit:
+            yield Violation("slow", f"{command.microseconds / 1000:.0f} ms in Redis: {command.command[:80]}")

@@ -1,0 +1,78 @@
+"""`python -m tests.chaos`: run seeds or a plan, and say what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from .plan import Plan, described, make_plan
+from .replica_set import ReplicaSet
+from .run import Outcome, commit, run_plan, save_outcome
+from .table import save_results, show_line, show_totals
+
+OUT = Path(".run/chaos")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, action="append", default=[], help="run this seed (may be repeated)")
+    parser.add_argument("--seeds", default="", help="run these seeds: 1-8")
+    parser.add_argument("--plan", type=Path, action="append", default=[], help="run the plan in this file")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long clients and faults go on")
+    parser.add_argument("--mode", choices=("safety", "liveness"), default="safety")
+    parser.add_argument("--times", type=int, default=1, help="run each plan so many times")
+    parser.add_argument("--out", type=Path, default=OUT, help="where plans, histories, logs and results go")
+    parser.add_argument("--only-plan", action="store_true", help="print the plans and run nothing")
+    return parser.parse_args(argv)
+
+
+def plans_of(arguments: argparse.Namespace) -> list[Plan]:
+    """What is to be run."""
+    seeds = list(arguments.seed)
+    if arguments.seeds:
+        first, _, last = arguments.seeds.partition("-")
+        seeds += range(int(first), int(last or first) + 1)
+    plans = [make_plan(seed, seconds=arguments.seconds, mode=arguments.mode) for seed in seeds]
+    plans += [Plan.from_json(path.read_text(encoding="utf-8")) for path in arguments.plan]
+    return [plan for plan in plans for _ in range(arguments.times)]
+
+
+async def run_all(plans: Iterable[Plan], out: Path) -> list[Outcome]:
+    """Run plans one after the other on one replica set."""
+    outcomes = []
+    replica_set = ReplicaSet()
+    try:
+        await asyncio.to_thread(replica_set.start)
+        for number, plan in enumerate(plans):
+            print(f"chaos --seed {plan.seed} --mode {plan.mode} --seconds {plan.seconds:g} --commit {commit()}")
+            print("\n".join(f"  {line}" for line in described(plan)), flush=True)
+            folder = out / f"{number:03}-{plan.mode}-{plan.seed}"
+            outcome = await run_plan(plan, folder=folder, replica_set=replica_set)
+            save_outcome(outcome)
+            outcomes.append(outcome)
+            print(show_line(outcome), flush=True)
+    finally:
+        await asyncio.to_thread(replica_set.close)
+    return outcomes
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0 when every run passed."""
+    arguments = parse(argv)
+    plans = plans_of(arguments)
+    if arguments.only_plan:
+        for plan in plans:
+            print(plan.to_json())
+        return 0
+    outcomes = asyncio.run(run_all(plans, arguments.out))
+    save_results(outcomes, arguments.out / "results.json")
+    print(show_totals(outcomes))
+    return 0 if outcomes and all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

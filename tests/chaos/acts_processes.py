@@ -1,0 +1,143 @@
+"""Faults of our own processes: killed, paused, stopped, lost for good, or alive without progress."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from .history import PlannedFault
+from .nemesis import DidNotFire, Ground, Hit, act
+from .stack import Part
+
+SERVICES = ("scheduler", "worker", "recovery", "recovery:leader", "monitor")
+
+
+async def choose(ground: Ground, fault: PlannedFault) -> Part:
+    """The service that a fault means: of those of its role that run, the one of its number."""
+    if fault.target == "recovery:leader":
+        return await _leader(ground)
+    role = {"child": "worker", "supervisor": "worker"}.get(fault.target, fault.target)
+    parts = [part for part in ground.stack.of_role(role) if part.runs]
+    if not parts:
+        raise DidNotFire(f"no {role} runs")
+    wanted = f"{role}-{fault.details.get('number', '0')}"
+    return next((part for part in parts if part.name == wanted), parts[0])
+
+
+async def _leader(ground: Ground) -> Part:
+    """The recovery that says it leads; holders are random names, so each is asked."""
+    parts = [part for part in ground.stack.of_role("recovery") if part.runs]
+    for _ in range(40):
+        for part in parts:
+            if (await ground.stack.metrics(part)).get(("job_recovery_leader", ())) == 1.0:
+                return part
+        await asyncio.sleep(0.1)
+    raise DidNotFire("no recovery leads")
+
+
+def group(ground: Ground, part: Part) -> list[int]:
+    """The process of a service, and its children."""
+    return [part.pid, *(child.pid for child in ground.stack.living_children(part.name))]
+
+
+def blame(ground: Ground, fault: PlannedFault, pids: list[int]) -> None:
+    """Note whose deed the end of these processes will be."""
+    for pid in pids:
+        ground.stack.blamed[pid] = fault.id
+
+
+def send(ground: Ground, pids: list[int], number: signal.Signals) -> None:
+    """To all of them."""
+    for pid in pids:
+        ground.stack.signal(pid, number)
+
+
+@act("kill", *SERVICES)
+async def kill(ground: Ground, fault: PlannedFault) -> Hit:
+    """The whole service at once, children included: its host is gone."""
+    part = await choose(ground, fault)
+    pids = group(ground, part)
+    blame(ground, fault, pids)
+    send(ground, pids, signal.SIGKILL)
+    return Hit(tuple(pids), ground.stack.incarnations(pids), part.name, watch_return=part.name)
+
+
+@act("kill", "child")
+async def kill_child(ground: Ground, fault: PlannedFault) -> Hit:
+    """Worker children alone."""
+    part = await choose(ground, fault)
+    pids = await _children(ground, part)
+    blame(ground, fault, pids)
+    send(ground, pids, signal.SIGKILL)
+    return Hit(tuple(pids), ground.stack.incarnations(pids), part.name)
+
+
+@act("kill", "supervisor")
+async def kill_supervisor(ground: Ground, fault: PlannedFault) -> Hit:
+    """A supervisor alone: its children notice and drain."""
+    part = await choose(ground, fault)
+    pids = group(ground, part)
+    blame(ground, fault, pids)
+    send(ground, pids[:1], signal.SIGKILL)
+    return Hit(tuple(pids), ground.stack.incarnations(pids), part.name, watch_return=part.name)
+
+
+async def _children(ground: Ground, part: Part) -> list[int]:
+    for _ in range(100):
+        pids = [child.pid for child in ground.stack.living_children(part.name)]
+        if pids:
+            return pids
+        await asyncio.sleep(0.05)
+    raise DidNotFire(f"{part.name} has no child")
+
+
+@act("pause", *SERVICES, "child")
+async def pause(ground: Ground, fault: PlannedFault) -> Hit:
+    """Freeze: a long garbage collection, a machine that is moved."""
+    part = await choose(ground, fault)
+    pids = await _children(ground, part) if fault.target == "child" else group(ground, part)
+    send(ground, pids, signal.SIGSTOP)
+    blame(ground, fault, pids)  # children that others declared dead meanwhile end when they wake
+
+    async def wake() -> None:
+        send(ground, pids, signal.SIGCONT)
+
+    return Hit(tuple(pids), ground.stack.incarnations(pids), part.name, heal=wake)
+
+
+@act("block", "child")
+async def block(ground: Ground, fault: PlannedFault) -> Hit:
+    """The children of a worker stand still while their supervisor goes on and speaks for them."""
+    return await pause(ground, fault)
+
+
+@act("stop", *SERVICES)
+async def stop(ground: Ground, fault: PlannedFault) -> Hit:
+    """As an operator does it."""
+    part = await choose(ground, fault)
+    pids = group(ground, part)
+    blame(ground, fault, pids)
+    send(ground, pids[:1], signal.SIGTERM)
+    return Hit(tuple(pids), ground.stack.incarnations(pids), part.name, watch_return=part.name)
+
+
+@act("stop-kill", *SERVICES)
+async def stop_kill(ground: Ground, fault: PlannedFault) -> Hit:
+    """As an operator without patience does it."""
+    hit = await stop(ground, fault)
+
+    async def end() -> None:
+        send(ground, list(hit.pids), signal.SIGKILL)
+
+    hit.heal = end
+    return hit
+
+
+@act("lose", *SERVICES)
+async def lose(ground: Ground, fault: PlannedFault) -> Hit:
+    """Gone, and nobody starts it again."""
+    part = await choose(ground, fault)
+    part.wanted = False
+    hit = await kill(ground, fault)
+    hit.watch_return = None
+    return hit

@@ -1,0 +1,134 @@
+"""Faults of Redis: slow, away, empty, old, full, forgetful, and lying."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from .history import PlannedFault
+from .nemesis import DidNotFire, Ground, Hit, act
+from .stack import NAMESPACE, POOL
+
+
+async def _do(ground: Ground, *words: str | int) -> Any:
+    return await ground.watchers.redis.execute_command(*words)
+
+
+@act("stall", "redis")
+async def stall(ground: Ground, fault: PlannedFault) -> Hit:
+    """It does nothing at all, and then everything that came meanwhile."""
+    assert fault.until is not None
+    seconds = fault.until - fault.at
+    asleep = asyncio.create_task(
+        asyncio.to_thread(ground.stack.redis._ask, f"DEBUG SLEEP {seconds}", timeout=seconds + 5)
+    )
+
+    async def wake() -> str:
+        return (await asleep).strip()
+
+    return Hit(detail=f"{seconds:.1f} s", heal=wake)
+
+
+@act("client-pause", "redis")
+async def client_pause(ground: Ground, fault: PlannedFault) -> Hit:
+    """Writes wait, reads go on."""
+    assert fault.until is not None
+    await _do(ground, "CLIENT", "PAUSE", int((fault.until - fault.at) * 1000), "WRITE")
+    return Hit()
+
+
+@act("pause", "redis")
+async def pause(ground: Ground, fault: PlannedFault) -> Hit:
+    """Frozen: connections stay, and what is sent is done when it wakes."""
+    redis = ground.stack.redis
+    redis.pause()
+
+    async def wake() -> None:
+        redis.resume()
+
+    return Hit((redis.pid,), heal=wake)
+
+
+@act("flush", "redis")
+async def flush(ground: Ground, fault: PlannedFault) -> Hit:
+    """Everything gone, the process stays."""
+    before = await _do(ground, "DBSIZE")
+    await _do(ground, "FLUSHALL")
+    return Hit(detail=f"{before} keys")
+
+
+@act("empty-restart", "redis")
+async def empty_restart(ground: Ground, fault: PlannedFault) -> Hit:
+    """It dies and comes back with nothing."""
+    await asyncio.to_thread(ground.stack.redis.crash)
+    return Hit()
+
+
+@act("old-copy", "redis")
+async def old_copy(ground: Ground, fault: PlannedFault) -> Hit:
+    """It dies later, and comes back as it is now."""
+    redis = ground.stack.redis
+    await asyncio.to_thread(redis.copy)
+
+    async def go_back() -> None:
+        await asyncio.to_thread(redis.crash, back_to_copy=True)
+
+    return Hit(heal=go_back)
+
+
+@act("script-flush", "redis")
+async def script_flush(ground: Ground, fault: PlannedFault) -> Hit:
+    """It forgets every script."""
+    await _do(ground, "SCRIPT", "FLUSH")
+    return Hit()
+
+
+@act("drop-clients", "redis")
+async def drop_clients(ground: Ground, fault: PlannedFault) -> Hit:
+    """Every connection of ours is closed, but those of the suite."""
+    dropped = 0
+    for line in (await ground.watchers.redis.client_list(_type="normal")) or []:
+        if not str(line["name"]).startswith("chaos"):
+            await _do(ground, "CLIENT", "KILL", "ID", line["id"])
+            dropped += 1
+    if not dropped:
+        raise DidNotFire("nobody was connected")
+    return Hit(detail=f"{dropped} connections")
+
+
+@act("fill-up", "redis")
+async def fill_up(ground: Ground, fault: PlannedFault) -> Hit:
+    """No room for anything new."""
+    await _do(ground, "CONFIG", "SET", "maxmemory", 1)
+
+    async def make_room() -> None:
+        await _do(ground, "CONFIG", "SET", "maxmemory", 0)
+
+    return Hit(heal=make_room)
+
+
+@act("lie", "redis")
+async def lie(ground: Ground, fault: PlannedFault) -> Hit:
+    """Entries vanish, move, come twice, and name jobs that do not exist."""
+    dice = random.Random(fault.id + fault.details.get("number", ""))
+    prefix = f"{NAMESPACE}:{{{POOL}}}"
+    redis = ground.watchers.redis
+    done = []
+    for place in ("ready", "delayed", "inflight"):
+        for job_id, score in await redis.zrange(f"{prefix}:{place}", 0, -1, withscores=True):
+            luck = dice.random()
+            if luck < 0.25:
+                await redis.zrem(f"{prefix}:{place}", job_id)
+                done.append(f"-{place}")
+            elif luck < 0.4:
+                other = dice.choice([name for name in ("ready", "delayed", "inflight") if name != place])
+                await redis.zadd(f"{prefix}:{other}", {job_id: score})
+                done.append(f"{place}+{other}")
+            elif luck < 0.5:
+                await redis.hdel(f"{prefix}:holder", job_id)
+                done.append("-holder")
+    for number in range(3):
+        await redis.zadd(f"{prefix}:ready", {f"forged-{fault.id}-{number}": 0})
+        done.append("forged")
+    return Hit(detail=f"{len(done)} lies")

@@ -1,0 +1,208 @@
+"""What a run will do: made from a seed alone, printed, kept as a file, and run again from it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .history import PlannedFault
+
+CALM_S = 1.0
+"""Before the first fault and after the last: what is measured needs something to be compared with."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What clients do."""
+
+    rate: float = 20.0
+    """Submissions a second, of all clients together."""
+    clients: int = 6
+    bound: int = 150
+    """Of the pool."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run. The same plan gives the same requests and the same faults at the same times.
+
+    Not the same interleaving inside the processes: those are real. What must happen between two writes has a failpoint.
+    """
+
+    seed: int
+    mode: str
+    seconds: float
+    faults: tuple[PlannedFault, ...]
+    parts: dict[str, int] = field(default_factory=lambda: {"scheduler": 2, "worker": 2, "recovery": 2, "monitor": 1})
+    load: Load = Load()
+
+    def to_json(self) -> str:
+        """As text, the same for the same plan."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        """Read back.
+
+        Raises:
+            ValueError: It is no plan.
+        """
+        try:
+            values = json.loads(text)
+            faults = tuple(PlannedFault(**fault) for fault in values.pop("faults"))
+            return Plan(faults=faults, load=Load(**values.pop("load")), **values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"this is no plan: {error}") from None
+
+    def save(self, path: Path) -> None:
+        """Write it as a file."""
+        path.write_text(self.to_json() + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A kind of fault that seeds may choose."""
+
+    kind: str
+    targets: tuple[str, ...]
+    lasts: tuple[float, float] = (0.0, 0.0)
+    """Seconds, from and to; (0, 0): over at once."""
+    weight: int = 2
+    details: Callable[[random.Random], dict[str, str]] = lambda _: {}
+
+
+SERVICES = ("scheduler-0", "scheduler-1", "worker-0", "worker-1", "recovery-0", "recovery-1")
+LINKS = tuple(f"link:{role}>{store}" for role in ("scheduler", "worker", "recovery") for store in ("redis", "mongod"))
+CLIENTS = "link:client>scheduler"
+
+
+def _one_way(dice: random.Random) -> dict[str, str]:
+    return {"direction": dice.choice(("up", "down", "both"))}
+
+
+def _milliseconds(dice: random.Random) -> dict[str, str]:
+    return {"ms": str(dice.choice((20, 80, 250)))} | _one_way(dice)
+
+
+def _bytes(dice: random.Random) -> dict[str, str]:
+    return {"bytes": str(dice.randint(0, 4000)), "direction": dice.choice(("up", "down"))}
+
+
+def _command_error(dice: random.Random) -> dict[str, str]:
+    return {
+        "commands": dice.choice(("update", "find", "insert,update,findAndModify,find,aggregate")),
+        "code": dice.choice(("91", "10107", "189")),
+        "times": str(dice.randint(1, 5)),
+    }
+
+
+DRAWS: tuple[Draw, ...] = (
+    Draw("kill", ("scheduler", "worker", "recovery:leader", "monitor"), weight=4),
+    Draw("kill", ("child",), weight=4),
+    Draw("kill", ("supervisor",)),
+    Draw("pause", ("scheduler", "worker", "recovery:leader", "child"), (0.5, 5.0), weight=4),
+    Draw("stop", ("scheduler", "worker", "worker", "recovery:leader", "monitor"), weight=3),
+    Draw("stop-kill", ("scheduler", "worker", "recovery"), (0.05, 0.8)),
+    Draw("block", ("child",), (6.0, 6.0)),
+    Draw("stall", ("redis",), (0.5, 2.5), weight=3),
+    Draw("client-pause", ("redis",), (0.5, 2.5)),
+    Draw("pause", ("redis",), (0.5, 4.0)),
+    Draw("flush", ("redis",), weight=4),
+    Draw("empty-restart", ("redis",), weight=3),
+    Draw("old-copy", ("redis",), (1.0, 3.0), weight=3),
+    Draw("script-flush", ("redis",)),
+    Draw("drop-clients", ("redis",)),
+    Draw("fill-up", ("redis",), (1.0, 3.0)),
+    Draw("lie", ("redis",)),
+    Draw("stepdown", ("mongod:primary",), weight=4),
+    Draw("kill", ("mongod:primary",), (1.0, 3.0), weight=3),
+    Draw("pause", ("mongod:primary",), (3.0, 6.0), weight=2),
+    Draw("pause", ("mongod:majority",), (1.0, 3.0), weight=2),
+    Draw("command-error", ("mongod:primary",), details=_command_error, weight=3),
+    Draw("unanswered", ("mongod:primary",), details=lambda dice: {"times": str(dice.randint(1, 4))}, weight=3),
+    Draw("latency", (*LINKS, CLIENTS), (1.0, 3.0), details=_milliseconds, weight=3),
+    Draw("reset", (*LINKS, CLIENTS), weight=2),
+    Draw("black-hole", LINKS, (1.0, 4.0), details=_one_way, weight=4),
+    Draw("drop-replies", (*LINKS, CLIENTS), (0.5, 3.0), weight=4),
+    Draw("cut", (*LINKS, CLIENTS), (1.0, 3.0), details=_bytes, weight=2),
+)
+
+
+def make_plan(seed: int, *, seconds: float, mode: str = "safety") -> Plan:
+    """The plan of a seed.
+
+    Seeds differ in shape: one fault at a time, two that overlap, or everything of a kind stopped in one order and
+    started in another.
+
+    Args:
+        seed: Any number.
+        seconds: How long clients go on.
+        mode: `safety`: everything heals. `liveness`: besides, one of each kind goes away for good half-way.
+    """
+    dice = random.Random(seed)
+    shape = ("single", "single", "overlap", "swizzle")[seed % 4]
+    faults: list[PlannedFault] = []
+    at = CALM_S + dice.uniform(0, 1)
+    if shape == "swizzle":
+        faults += _swizzle(dice, at)
+        at = max(fault.until or fault.at for fault in faults) + 1
+    while at < seconds - CALM_S:
+        fault = _draw(dice, at)
+        faults.append(fault)
+        over = fault.at if fault.until is None else fault.until
+        if shape == "overlap":
+            at += dice.uniform(0.4, 1.2)
+        else:
+            at = over + dice.uniform(0.8, 2.0)
+    if mode == "liveness":
+        faults += _for_good(dice, seconds / 2)
+    faults.sort(key=lambda fault: fault.at)
+    return Plan(seed, mode, seconds, tuple(replace(fault, id=f"f{n}") for n, fault in enumerate(faults)))
+
+
+def fault_of(kind: str, target: str, at: float, *, lasts: float = 0.0, **details: str) -> PlannedFault:
+    """A fault without an id."""
+    at = round(at, 3)
+    return PlannedFault("", at, kind, target, round(at + lasts, 3) if lasts else None, details)
+
+
+def _draw(dice: random.Random, at: float) -> PlannedFault:
+    draw = dice.choices(DRAWS, [draw.weight for draw in DRAWS])[0]
+    lasts = dice.uniform(*draw.lasts) if draw.lasts[1] else 0.0
+    details = draw.details(dice)
+    return fault_of(draw.kind, dice.choice(draw.targets), at, lasts=lasts, number=str(dice.randrange(2)), **details)
+
+
+def _swizzle(dice: random.Random, at: float) -> list[PlannedFault]:
+    """Pause several services one after the other, and wake them in another order."""
+    names: Sequence[str] = dice.sample(SERVICES, 4)
+    wakes = [at + 2.0 + 0.5 * n for n in range(len(names))]
+    dice.shuffle(wakes)
+    return [
+        fault_of("pause", name[:-2], at + 0.4 * n, lasts=wake - at - 0.4 * n, number=name[-1])
+        for n, (name, wake) in enumerate(zip(names, wakes, strict=True))
+    ]
+
+
+def _for_good(dice: random.Random, at: float) -> list[PlannedFault]:
+    """One of each kind dies and stays dead."""
+    return [
+        fault_of("lose", "scheduler", at, number=str(dice.randrange(2))),
+        fault_of("lose", "worker", at + 0.2, number=str(dice.randrange(2))),
+        fault_of("lose", "recovery:leader", at + 0.4),
+        fault_of("lose", "mongod:secondary", at + 0.6),
+    ]
+
+
+def described(plan: Plan) -> list[str]:
+    """The faults as lines for people."""
+    lines: list[str] = []
+    for fault in plan.faults:
+        lasts = f" for {fault.until - fault.at:.1f} s" if fault.until is not None else ""
+        details: Any = " ".join(f"{name}={value}" for name, value in fault.details.items())
+        lines.append(f"{fault.at:6.1f} s  {fault.kind} {fault.target}{lasts} {details}".rstrip())
+    return lines

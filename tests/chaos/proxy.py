@@ -1,0 +1,194 @@
+"""A TCP proxy for one pair of processes, whose two directions can be slowed, swallowed, held and cut on their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+
+from headrace.local.ports import LOOPBACK
+
+CHUNK = 1 << 16
+Rewrite = Callable[[bytes], bytes]
+"""Takes what came, gives what is complete; keeps the rest until more comes."""
+
+
+class Direction:
+    """What happens to the bytes of one direction. `hits` counts the chunks that a fault touched."""
+
+    def __init__(self) -> None:
+        self.latency_s = 0.0
+        self.drops = False
+        self.cut_after: int | None = None
+        self.hits = 0
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def hold(self) -> None:
+        """Let nothing through, and lose nothing: a cable that is out. Connections stay open."""
+        self._open.clear()
+
+    def heal(self) -> None:
+        """Let everything through again."""
+        self.latency_s, self.drops, self.cut_after = 0.0, False, None
+        self._open.set()
+
+    async def pass_on(self, data: bytes) -> tuple[bytes, bool]:
+        """What of `data` goes on, after whatever time, and whether the connection is cut behind it."""
+        if self.latency_s:
+            self.hits += 1
+            await asyncio.sleep(self.latency_s)
+        if not self._open.is_set():
+            self.hits += 1
+            await self._open.wait()
+        if self.drops:
+            self.hits += 1
+            return b"", False
+        if self.cut_after is None:
+            return data, False
+        if len(data) < self.cut_after:
+            self.cut_after -= len(data)
+            return data, False
+        self.hits += 1
+        data, self.cut_after = data[: self.cut_after], None
+        return data, True
+
+
+class Connection:
+    """One accepted connection and the one behind it."""
+
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+        self.client = client
+        self.server = server
+        self.torn = False
+        """Bytes of it were swallowed: what follows would make no sense."""
+
+    def abort(self) -> None:
+        """Reset both sides."""
+        for writer in (self.client, self.server):
+            sock: socket.socket | None = writer.get_extra_info("socket")
+            if sock is not None:
+                with contextlib.suppress(OSError):  # it is closed already
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+
+class Link:
+    """The way from one process to another.
+
+    Args:
+        name: As plans call it: `worker-0>redis`.
+        target_port: On loopback. It may change while the link lives.
+    """
+
+    def __init__(self, name: str, target_port: int) -> None:
+        self.name = name
+        self.target_port = target_port
+        self.rewrite: Callable[[], Rewrite] | None = None
+        """Makes what changes the replies of one connection."""
+        self.up, self.down = Direction(), Direction()
+        self.refuses = False
+        self.refused = 0
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._server is not None, "started before"
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def hits(self) -> int:
+        """How often a fault touched something."""
+        return self.up.hits + self.down.hits + self.refused
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0, limit=CHUNK)
+
+    async def close(self) -> None:
+        """Stop listening and reset what is open."""
+        if self._server is not None:
+            self._server.close()
+        self.reset()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def reset(self) -> int:
+        """Reset every connection, and say how many."""
+        count = len(self._connections)
+        for connection in list(self._connections):
+            connection.abort()
+        return count
+
+    def heal(self) -> None:
+        """End every fault. Connections that lost bytes are reset."""
+        self.refuses = False
+        for connection in list(self._connections):
+            if connection.torn:
+                connection.abort()
+        self.up.heal()
+        self.down.heal()
+
+    async def _accept(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._serve(client_reader, client)
+        except (ConnectionError, OSError, asyncio.CancelledError):
+            client.transport.abort()
+        finally:
+            self._tasks.discard(task)
+
+    async def _serve(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        if self.refuses:
+            self.refused += 1
+            client.transport.abort()
+            return
+        server_reader, server = await asyncio.open_connection(LOOPBACK, self.target_port, limit=CHUNK)
+        connection = Connection(client, server)
+        self._connections.add(connection)
+        rewrite = self.rewrite() if self.rewrite is not None else None
+        pumps = [
+            asyncio.create_task(self._pump(connection, client_reader, server, self.up, None)),
+            asyncio.create_task(self._pump(connection, server_reader, client, self.down, rewrite)),
+        ]
+        try:
+            await asyncio.wait(pumps)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            self._connections.discard(connection)
+            for writer in (client, server):
+                writer.close()
+
+    async def _pump(
+        self,
+        connection: Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        direction: Direction,
+        rewrite: Rewrite | None,
+    ) -> None:
+        try:
+            while data := await reader.read(CHUNK):
+                whole = rewrite(data) if rewrite is not None else data
+                passed, cut = await direction.pass_on(whole)
+                connection.torn = connection.torn or len(passed) < len(whole)
+                if passed:
+                    writer.write(passed)
+                    await writer.drain()
+                if cut:
+                    connection.abort()
+                    return
+            writer.write_eof()
+        except (ConnectionError, OSError, RuntimeError):
+            connection.abort()

@@ -1,0 +1,274 @@
+"""One run: start, load and faults, heal, quiet, read everything, judge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from headrace.contracts.errors import HeadraceError
+
+from . import acts_links, acts_mongod, acts_processes, acts_redis  # noqa: F401 -- they register themselves
+from .calls import Calls
+from .checkers.every import check
+from .checkers.report import Report
+from .final_state import canaries_of, look_at_arguments, read_effects, read_logs, read_metrics, read_stores
+from .history import History, Run
+from .nemesis import Ground, Nemesis
+from .plan import Plan
+from .recorder import Clock, Recorder
+from .redis_copy import ChaosRedis
+from .replica_set import ELECTION_S, ReplicaSet
+from .sink import FencedSink
+from .stack import POOL, Stack
+from .watchers import Watchers
+from .workload import Sinks, Workload
+
+HEARTBEAT_S, LEASE_S, INTERVAL_S, GRACE_S = 0.5, 2.0, 2.0, 3.0
+SLOTS = 4
+QUIET_S = 60.0
+"""How long everything may take to come to rest after the last fault was healed."""
+BOUNDS = {
+    "heartbeat": HEARTBEAT_S,
+    "lease": LEASE_S,
+    "sweep": 2.0,  # two duties of a second each: to declare a death, and to hand back
+    "probe": 1.0,
+    "leader_ttl": 4.0,
+    "rebuild_rate": 10_000.0,
+    "election": ELECTION_S,
+    "cancel": 5.0,
+    "horizon": 0.02,
+    "max_crashes": 3,
+    "hard_limit": 10.0,
+    "slots": SLOTS,
+    "progress_limit": 3.0,
+    "overshoot": 12,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run showed."""
+
+    plan: Plan
+    history: History
+    reports: tuple[Report, ...]
+    failures: Mapping[str, str]
+    """Faults that did not fire, and why."""
+    trouble: str | None
+    """Why the run itself did not come to its end."""
+    seconds: float
+    folder: Path
+
+    @property
+    def passed(self) -> bool:
+        """Whether every promise was kept, and every planned fault fired."""
+        return self.trouble is None and not self.failures and all(report.passed for report in self.reports)
+
+
+def settings_for(plan: Plan, more: Mapping[str, str]) -> dict[str, str]:
+    """The services' settings."""
+    return {
+        "JOB_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_S),
+        "JOB_LEASE_SECONDS": str(LEASE_S),
+        "JOB_RECOVERY_INTERVAL_SECONDS": str(INTERVAL_S),
+        "JOB_SHUTDOWN_GRACE_SECONDS": str(GRACE_S),
+        "JOB_QUEUE_SIZE_LIMIT": str(plan.load.bound),
+        "JOB_MAX_WORKERS": str(SLOTS),
+        **more,
+    }
+
+
+async def run_plan(
+    plan: Plan,
+    *,
+    folder: Path,
+    replica_set: ReplicaSet,
+    settings: Mapping[str, str] | None = None,
+    command: tuple[str, ...] | None = None,
+) -> Outcome:
+    """Carry a plan out on a fresh database and a fresh Redis.
+
+    Args:
+        plan: What to do.
+        folder: Where plan, history and logs go; emptied first.
+        replica_set: Shared with other runs, one after the other.
+        settings: Further `JOB_*` settings, or other variables, of the services.
+        command: See `Stack`.
+    """
+    began = time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    plan.save(folder / "plan.json")
+    await asyncio.to_thread(replica_set.mend)
+    clock = Clock()
+    recorder = Recorder(folder / "history.jsonl", clock)
+    redis = ChaosRedis()
+    await asyncio.to_thread(redis.start)
+    stack = Stack(
+        folder=folder,
+        recorder=recorder,
+        redis=redis,
+        replica_set=replica_set,
+        parts=plan.parts,
+        settings=settings_for(plan, settings or {}),
+        database=f"chaos-{plan.seed}-{time.time_ns() % 10**9}",
+        **({} if command is None else {"command": command}),
+    )
+    single = _Run(plan, stack, recorder)
+    try:
+        await single.go()
+    finally:
+        await single.clean_up()
+        await asyncio.to_thread(redis.close)
+        await asyncio.to_thread(_drop, replica_set, stack.database)
+    history = recorder.close(single.described())
+    return Outcome(plan, history, check(history), single.failures, single.trouble, time.monotonic() - began, folder)
+
+
+class _Run:
+    """The phases of one run."""
+
+    def __init__(self, plan: Plan, stack: Stack, recorder: Recorder) -> None:
+        self.plan = plan
+        self.stack = stack
+        self.recorder = recorder
+        self.clock = recorder.clock
+        self.failures: dict[str, str] = {}
+        self.trouble: str | None = None
+        self._sink = FencedSink(recorder)
+        self._watchers = Watchers(stack)
+        self._healed_at = self._quiet_at = 0.0
+
+    async def go(self) -> None:
+        """Everything but the tidying up."""
+        for fault in self.plan.faults:
+            self.recorder.add("planned", fault)
+        await self._sink.start()
+        try:
+            await self.stack.start()
+        except TimeoutError as error:
+            self.trouble = f"it did not start: {error}"
+            return
+        self._restart_clock()
+        await self._watchers.start()
+        self._watchers.weigh()
+        await self._load_and_faults()
+        self._healed_at = self.clock.now()
+        await self._until_quiet()
+        self._quiet_at = self.clock.now()
+        self._watchers.weigh()
+        await self._watchers.stop()
+        await read_metrics(self.stack)
+        look_at_arguments(self.stack)
+        try:
+            await read_stores(self.stack, self._watchers)
+        except HeadraceError as error:
+            self.trouble = f"the stores cannot be read at the end: {error}"
+
+    def _restart_clock(self) -> None:
+        """Plans count from here; nothing with a time was recorded before."""
+        fresh = Clock()
+        self.clock.zero, self.clock.wall_at_zero = fresh.zero, fresh.wall_at_zero
+        for part in self.stack.parts.values():
+            part.started = 0.0
+        for child in self.stack.children.values():
+            child.started = 0.0
+
+    async def _load_and_faults(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0, force_close=False)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            calls = Calls(self.recorder, session)
+            workload = Workload(
+                seed=self.plan.seed,
+                load=self.plan.load,
+                urls=[f"http://127.0.0.1:{link.port}" for link in self.stack.clients.values()],
+                calls=calls,
+                sinks=Sinks(self.stack.folder / "effects", self._sink.path, canaries_of(self.stack)[0]),
+            )
+            nemesis = Nemesis(Ground(self.stack, self._watchers))
+            await asyncio.gather(workload.run(self.plan.seconds), nemesis.run(self.plan.faults))
+            self.failures = nemesis.failures
+            calls.close()
+
+    async def _until_quiet(self) -> None:
+        """All jobs over, Redis empty and complete, and one full pass of recovery since."""
+        deadline = self.clock.now() + QUIET_S
+        since: float | None = None
+        while self.clock.now() < deadline:
+            at_rest = await self._at_rest()
+            if not at_rest:
+                since = None
+            elif since is None:
+                since = time.time()
+            elif await self._last_full_pass() > since:
+                return
+            await asyncio.sleep(0.2)
+
+    async def _at_rest(self) -> bool:
+        try:
+            if await self._watchers.database.jobs.count_documents({"state": {"$in": ["queued", "processing"]}}):
+                return False
+            depths = await self._watchers.queue.depths(POOL)
+        except Exception:  # noqa: BLE001 -- a store that is not back yet is not at rest
+            return False
+        return depths.complete and not (sum(depths.waiting.values()) or depths.delayed or depths.in_flight)
+
+    async def _last_full_pass(self) -> float:
+        passes = [
+            (await self.stack.metrics(part)).get(("job_recovery_last_full_pass_seconds", ()), 0.0)
+            for part in self.stack.of_role("recovery")
+            if part.runs
+        ]
+        return max(passes, default=0.0)
+
+    async def clean_up(self) -> None:
+        """Stop everything, and read what only then is whole: effects and logs."""
+        await self._watchers.stop()
+        await self.stack.stop()
+        await self._watchers.close()
+        await self._sink.close()
+        read_effects(self.stack.folder / "effects", self.recorder)
+        read_logs(self.stack)
+
+    def described(self) -> Run:
+        """How the run was made."""
+        return Run(
+            seed=self.plan.seed,
+            mode=self.plan.mode,
+            commit=commit(),
+            wall_at_zero=self.clock.wall_at_zero,
+            healed_at=self._healed_at,
+            quiet_at=self._quiet_at,
+            settings=dict(BOUNDS),
+            bounds={POOL: self.plan.load.bound},
+            canaries=canaries_of(self.stack)[:1],
+        )
+
+
+def commit() -> str:
+    """Of the checkout."""
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _drop(replica_set: ReplicaSet, database: str) -> None:
+    try:
+        number = replica_set.wait_for_primary(within=10)
+        replica_set.members[number].drop_database(database)
+    except Exception as error:  # noqa: BLE001 -- nobody will read it again
+        sys.stderr.write(f"the database of the run was not dropped: {error}\n")
+
+
+def save_outcome(outcome: Outcome) -> None:
+    """Write the reports beside the history."""
+    text = json.dumps([report.to_json() for report in outcome.reports], indent=1)
+    (outcome.folder / "reports.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,385 @@
+"""One running system: every service as a process behind links of its own, started again when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+from pymongo import MongoClient
+
+from headrace.local.ports import LOOPBACK, free_port
+from headrace.local.service import ServiceFailedError, ServiceProcess, ServiceSpec
+
+from .history import Process
+from .mongo_wire import RenamesMembers
+from .proxy import Link
+from .recorder import Recorder
+from .redis_copy import ChaosRedis
+from .replica_set import ReplicaSet
+
+RESTART_S = 0.3
+LOOK_S = 0.1
+NAMESPACE = "chaos"
+POOL = "test"
+POOLS_FILE = """
+[pools.test]
+min_slots = 4
+max_slots = 4
+slots_per_process = 4
+[pools.default]
+min_slots = 0
+max_slots = 0
+[pools.crawl]
+min_slots = 0
+max_slots = 0
+"""
+
+
+@dataclass
+class Child:
+    """A worker child that was seen."""
+
+    part: str
+    pid: int
+    incarnation: str
+    started: float
+    ended: float | None = None
+
+
+@dataclass
+class Part:
+    """One service, over all its processes."""
+
+    name: str
+    role: str
+    port: int
+    links: dict[str, Link]
+    env: dict[str, str]
+    failpoints: Path
+    process: ServiceProcess | None = None
+    started: float = 0.0
+    wanted: bool = True
+    """Whether it is started again when it ends."""
+    pids: list[int] = field(default_factory=list)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs, or ran last."""
+        return self.pids[-1]
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a process (it may be paused)."""
+        return self.process is not None and self.process.exit_code is None
+
+
+class Stack:
+    """The services of one run, on stores that are started already.
+
+    Args:
+        parts: How many of each role.
+        settings: `JOB_*` settings of all services.
+        command: What starts a service's process; `{role}` is its module. Mutants have their own.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        recorder: Recorder,
+        redis: ChaosRedis,
+        replica_set: ReplicaSet,
+        parts: Mapping[str, int],
+        settings: Mapping[str, str],
+        database: str,
+        command: tuple[str, ...] = (sys.executable, "-m", "headrace.{role}"),
+    ) -> None:
+        self.folder = folder
+        self.recorder = recorder
+        self.clock = recorder.clock
+        self.redis = redis
+        self.replica_set = replica_set
+        self.database = database
+        self.settings = dict(settings)
+        self.parts: dict[str, Part] = {}
+        self.clients: dict[str, Link] = {}
+        """The way of clients to each scheduler."""
+        self.children: dict[int, Child] = {}
+        self.blamed: dict[int, str] = {}
+        """Process → the fault that is to end it."""
+        self._counts = dict(parts)
+        self._command = command
+        self._keeper: asyncio.Task[None] | None = None
+        self._links: list[Link] = []
+        (folder / "logs").mkdir(parents=True)
+        (folder / "pools.toml").write_text(POOLS_FILE)
+
+    def links(self, pattern: str) -> list[Link]:
+        """The links of a name such as `worker-0>redis`, `worker-0>mongod` (all members) or `client>scheduler-0`."""
+        return [link for link in self._links if link.name == pattern or link.name.startswith(pattern + "-")]
+
+    def of_role(self, role: str) -> list[Part]:
+        """All services of a role."""
+        return [part for part in self.parts.values() if part.role == role]
+
+    # -- start and stop ------------------------------------------------------------------------------------------
+
+    async def start(self, *, within: float = 60.0) -> None:
+        """Start everything and wait until every readiness probe is content."""
+        for role, count in self._counts.items():
+            for number in range(count):
+                await self._prepare(f"{role}-{number}", role)
+        for part in self.parts.values():
+            await self._start(part)
+        self._keeper = asyncio.create_task(self._keep())
+        await self.until_ready(within=within)
+
+    async def until_ready(self, *, within: float) -> None:
+        """Wait until all wanted services say that they are ready.
+
+        Raises:
+            TimeoutError: One does not; the message says why.
+        """
+        deadline = self.clock.now() + within
+        async with aiohttp.ClientSession() as session:
+            for part in self.parts.values():
+                while part.wanted and not await self._answers_ready(part, session):
+                    if self.clock.now() > deadline:
+                        why = part.process.not_ready() if part.process is not None else "it does not run"
+                        raise TimeoutError(f"{part.name} is not ready within {within} s: {why}")
+                    await asyncio.sleep(0.05)
+
+    async def is_ready(self, part: Part) -> bool:
+        """Whether a service says so now."""
+        async with aiohttp.ClientSession() as session:
+            return await self._answers_ready(part, session)
+
+    @staticmethod
+    async def _answers_ready(part: Part, session: aiohttp.ClientSession) -> bool:
+        try:
+            return part.process is not None and part.runs and await part.process.is_ready(session)
+        except ServiceFailedError:  # it has ended in this moment; the keeper starts another
+            return False
+
+    async def metrics(self, part: Part) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """What a service shows at /metrics: (name, labels) → value; empty when it does not answer."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=2)
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(f"http://{LOOPBACK}:{part.port}/metrics") as response,
+            ):
+                text = await response.text()
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return {}
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    async def stop(self) -> None:
+        """Stop the services as an operator would, and note who is left after that."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        for part in self.parts.values():
+            if part.process is not None and part.runs:
+                self.signal(part.pid, signal.SIGCONT)
+                part.process.terminate()
+        deadline = self.clock.now() + 15
+        while any(part.runs for part in self.parts.values()) and self.clock.now() < deadline:
+            self._see_children()
+            await asyncio.sleep(LOOK_S)
+        self._see_children()
+        for part in self.parts.values():
+            self._note_end(part, by="stop")
+        await self._note_leftovers()
+        for link in self._links:
+            await link.close()
+
+    async def _note_leftovers(self) -> None:
+        deadline = self.clock.now() + 3
+        while any(_exists(child.pid) for child in self.children.values()) and self.clock.now() < deadline:
+            await asyncio.sleep(LOOK_S)
+        self._see_children()
+        exits = await asyncio.to_thread(self._exits)
+        for child in self.children.values():
+            left = _exists(child.pid)
+            self._note_child(child, code=exits.get(child.incarnation), left=left)
+            if left:
+                self.signal(child.pid, signal.SIGKILL)
+        for part in self.parts.values():
+            if part.process is not None:
+                part.process.kill()
+
+    def _exits(self) -> dict[str, int]:
+        """How children ended, as their supervisors wrote it: incarnation → exit code, negative for a signal."""
+        found = {}
+        with MongoClient(self.replica_set.url, serverSelectionTimeoutMS=5000) as client:
+            for document in client[self.database].workers.find({"exit": {"$ne": None}}):
+                how = document["exit"]
+                found[document["_id"]] = -how["signal"] if how.get("signal") else how.get("code")
+        return {incarnation: code for incarnation, code in found.items() if code is not None}
+
+    # -- processes -----------------------------------------------------------------------------------------------
+
+    async def _prepare(self, name: str, role: str) -> None:
+        redis = await self._link(f"{name}>redis", self.redis.port)
+        links = {"redis": redis}
+        for number, member in enumerate(self.replica_set.members):
+            links[f"mongod-{number}"] = await self._link(f"{name}>mongod-{number}", member.port)
+        names = {
+            member.host: f"{LOOPBACK}:{links[f'mongod-{number}'].port}"
+            for number, member in enumerate(self.replica_set.members)
+        }
+        for number in range(len(names)):
+            links[f"mongod-{number}"].rewrite = lambda: RenamesMembers(names)
+        failpoints = self.folder / "failpoints" / name
+        failpoints.mkdir(parents=True)
+        part = Part(name, role, free_port(), links, {}, failpoints)
+        part.env = self._environment(part, list(names.values()))
+        self.parts[name] = part
+        if role == "scheduler":
+            self.clients[name] = await self._link(f"client>{name}", part.port)
+
+    async def _link(self, name: str, port: int) -> Link:
+        link = Link(name, port)
+        await link.start()
+        self._links.append(link)
+        return link
+
+    def _environment(self, part: Part, mongods: list[str]) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("JOB_")}
+        return {
+            **inherited,
+            "JOB_TEST_MODE": "1",
+            "JOB_REDIS_URL": f"redis://:{self.redis.password}@{LOOPBACK}:{part.links['redis'].port}/0",
+            "JOB_MONGO_URL": f"mongodb://{','.join(mongods)}/?replicaSet=rs0",
+            "JOB_MONGO_DATABASE": self.database,
+            "JOB_NAMESPACE": NAMESPACE,
+            "JOB_POOLS_FILE": str(self.folder / "pools.toml"),
+            "JOB_FAILPOINTS": f"@{part.failpoints}",
+            "JOB_SCHEDULER_URL": f"http://{LOOPBACK}:{self.parts['scheduler-0'].port}"
+            if "scheduler-0" in self.parts
+            else f"http://{LOOPBACK}:{part.port}",
+            **self.settings,
+        }
+
+    async def _start(self, part: Part) -> None:
+        command = tuple(word.format(role=part.role) for word in self._command)
+        part.process = await asyncio.to_thread(
+            ServiceProcess,
+            ServiceSpec(part.role, part.port, command),
+            port=part.port,
+            env=part.env,
+            log_file=self.folder / "logs" / f"{part.name}.log",
+        )
+        part.started = self.clock.now()
+        part.pids.append(part.process.pid)
+
+    async def _keep(self) -> None:
+        while True:
+            self._see_children()
+            for part in self.parts.values():
+                if part.process is not None and not part.runs:
+                    self._note_end(part)
+                    if part.wanted:
+                        await asyncio.sleep(RESTART_S)
+                        await self._start(part)
+            await asyncio.sleep(LOOK_S)
+
+    def _note_end(self, part: Part, *, by: str | None = None) -> None:
+        if part.process is None:
+            return
+        code = part.process.exit_code
+        self.recorder.add(
+            "process",
+            Process(
+                name=part.name,
+                role=part.role,
+                pid=part.process.pid,
+                started=part.started,
+                ended=self.clock.now() if code is not None else None,
+                exit_code=code,
+                ended_by=self.blamed.get(part.process.pid, by),
+                alive_after=code is None,
+            ),
+        )
+        if code is not None:
+            part.process = None
+
+    def _see_children(self) -> None:
+        for part in self.of_role("worker"):
+            if not part.runs:
+                continue
+            with contextlib.suppress(psutil.Error):
+                for process in psutil.Process(part.pid).children():
+                    if process.pid not in self.children:
+                        self._see_child(part, process)
+        for child in self.children.values():
+            if child.ended is None and not _exists(child.pid):
+                child.ended = self.clock.now()
+
+    def _see_child(self, part: Part, process: psutil.Process) -> None:
+        try:
+            spec = json.loads(process.environ().get("HEADRACE_CHILD", "{}"))
+        except (psutil.Error, OSError):
+            return
+        if "incarnation" in spec:
+            self.children[process.pid] = Child(part.name, process.pid, spec["incarnation"], self.clock.now())
+
+    def _note_child(self, child: Child, *, code: int | None, left: bool) -> None:
+        self.recorder.add(
+            "process",
+            Process(
+                name=f"{child.part}/child",
+                role="child",
+                pid=child.pid,
+                started=child.started,
+                ended=child.ended,
+                exit_code=code,
+                ended_by=self.blamed.get(child.pid, "stop" if self._stopped_with(child) else None),
+                alive_after=left,
+            ),
+        )
+
+    def _stopped_with(self, child: Child) -> bool:
+        own = [each for each in self.recorder.of("process") if each.name == child.part]
+        last = own[-1] if own else None
+        return last is not None and last.ended_by == "stop" and child.ended is not None and last.started < child.started
+
+    def living_children(self, name: str) -> list[Child]:
+        """The children of a worker that run."""
+        self._see_children()
+        return [child for child in self.children.values() if child.part == name and child.ended is None]
+
+    def incarnations(self, pids: list[int]) -> tuple[str, ...]:
+        """Of the children among these processes."""
+        return tuple(self.children[pid].incarnation for pid in pids if pid in self.children)
+
+    @staticmethod
+    def signal(pid: int, number: signal.Signals) -> bool:
+        """Send one of our own processes a signal. False: it is gone."""
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+def _exists(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
-from recovery_stage import LONG_AGO, POOL, Process, Stage
+from recovery_stage import LONG_AGO, POOL, Process, Stage, open_stage
 
 from headrace.contracts.config import JobConfig
+from headrace.contracts.states import JobState
 from headrace.recovery import rebuild
+from headrace.recovery.dead_claims import DeadClaimsDuty
 from headrace.recovery.orphans import OrphanDuty
+from headrace.recovery.overdue import CancelDuty, TimeoutDuty
 from headrace.recovery.rebuild import RebuildDuty
+from headrace.recovery.retention import RetentionDuty
 from headrace.recovery.sweep import SweepDuty
 from headrace.runtime.process import failpoints
 from headrace.testing.builders import make_job
@@ -45,47 +51,70 @@ async def test_hazard_26_a_killed_leader_is_followed_within_its_lease(
         assert await second.ended() == 0
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "between_select_and_update",
-        "between_hand_back_and_push",
-        "during_rebuild",
-        "before_finish_rebuild",
-        "between_sweep_look_and_move",
-    ],
-)
-async def test_hazard_26_a_pass_that_dies_half_way_is_ended_by_the_next(stage: Stage, name: str) -> None:
-    orphan = await stage.running(owner="w-gone")
-    await stage.in_flight(orphan.id, seconds_ago=60)
-    stuck = await stage.job()
-    await stage.in_flight(stuck.id, seconds_ago=60)
-    duties = (
-        OrphanDuty(stage.parts),
-        RebuildDuty(stage.parts, stage.pools),
-        SweepDuty(stage.parts, stage.pools, stage.suspects),
-    )
-    failpoints.install(f"{name}=error:RuntimeError,once")
-    died = 0
-    try:
-        for duty in (*duties, *duties):
-            try:
-                await duty.run_once()
-            except RuntimeError:
-                died += 1
-    finally:
-        failpoints.install("")
-    assert died == 1, "the failpoint must have fired"
-    assert await stage.parts.queue.is_complete(POOL)
+HALF_WAY = [
+    "between_select_and_update",
+    "between_hand_back_and_push",
+    "during_rebuild",
+    "before_finish_rebuild",
+    "between_dead_claims_look_and_move",
+    "between_sweep_look_and_move",
+    "between_overdue_look_and_update",
+    "between_cancel_look_and_update",
+    "between_retention_look_and_delete",
+]
 
-    async def is_swept() -> bool:
-        await duties[-1].run_once()
-        held = await stage.held_ids()
-        assert set(held) == {orphan.id, stuck.id}
-        return "inflight" not in held.values()
 
-    await eventually(is_swept, what="a lost push is found when its sender had its time")
-    assert len((await stage.document(orphan.id)).log) == 2, "handed back once"
+@pytest.mark.parametrize("name", HALF_WAY)
+async def test_hazard_26_a_pass_that_dies_half_way_is_ended_by_the_next(config: JobConfig, name: str) -> None:
+    async with open_stage(config.model_copy(update={"retention_bytes": 1})) as stage:
+        await stage.worker("w-live")
+        orphan = await stage.running(owner="w-gone", timeout_seconds=3600)
+        popped, stuck = await stage.job(), await stage.job()
+        late = await stage.running(owner="w-live", timeout_seconds=5)
+        asked = await stage.running(owner="w-live", timeout_seconds=3600, cancel_requested_at=LONG_AGO)
+        over = await stage.job(state=JobState.COMPLETED, finished_at=LONG_AGO - timedelta(days=1))
+        for job in (orphan, stuck, late, asked):
+            await stage.in_flight(job.id, seconds_ago=60)
+        await stage.in_flight(popped.id, seconds_ago=3, token="w-gone.1")
+        duties = (
+            OrphanDuty(stage.parts),
+            RebuildDuty(stage.parts, stage.pools),
+            DeadClaimsDuty(stage.parts, stage.pools),
+            TimeoutDuty(stage.parts, dice=lambda: 0),
+            CancelDuty(stage.parts),
+            RetentionDuty(stage.parts),
+            SweepDuty(stage.parts, stage.pools, stage.suspects),
+        )
+        failpoints.install(f"{name}=error:RuntimeError,once")
+        died = 0
+        try:
+            for duty in (*duties, *duties):
+                try:
+                    await duty.run_once()
+                except RuntimeError:
+                    died += 1
+        finally:
+            failpoints.install("")
+        assert died == 1, "the failpoint must have fired"
+        assert await stage.parts.queue.is_complete(POOL)
+
+        async def is_swept() -> bool:
+            await duties[-1].run_once()
+            held = await stage.held_ids()
+            assert set(held) == {orphan.id, popped.id, stuck.id, late.id}
+            return "inflight" not in held.values()
+
+        await eventually(is_swept, what="a lost push is found when its sender had its time")
+        for job, reason in ((orphan, "host_lost"), (late, "timeout"), (asked, "cancelled")):
+            log = (await stage.document(job.id)).log
+            assert [entry.reason for entry in log[len(job.log) :]] == [reason], "once"
+        assert await stage.parts.database.jobs.find_one({"_id": over.id}) is None
+
+
+def test_hazard_26_no_failpoint_of_recovery_is_left_out() -> None:
+    source = Path(rebuild.__file__).parent
+    named = {name for file in source.glob("*.py") for name in re.findall(r'fp\("(\w+)"\)', file.read_text())}
+    assert named == {*HALF_WAY, "holding_leader_lock"}
 
 
 async def test_hazard_26_a_rebuild_cut_at_ten_moments_ends_complete(

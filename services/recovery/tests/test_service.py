@@ -52,8 +52,12 @@ async def test_everything_that_is_wrong_is_put_right_without_being_asked(stage: 
             return True
 
         await eventually(is_right, within=15)
-        assert registry.get_sample_value("job_recovered_total", {"reason": "orphaned"}) == 1
-        assert registry.get_sample_value("job_recovered_total", {"reason": "stuck_inflight"}) == 1
+        for reason in ("orphaned", "stuck_inflight"):  # counted when the pass is over, after the push
+
+            def is_counted(reason: str = reason) -> bool:
+                return registry.get_sample_value("job_recovered_total", {"reason": reason}) == 1
+
+            await eventually(is_counted)
         assert registry.get_sample_value("job_recovery_leader") == 1
         await eventually(lambda: registry.get_sample_value("job_recovery_last_full_pass_seconds"))
         assert registry.get_sample_value("job_drift", {"kind": "missing"}) is not None

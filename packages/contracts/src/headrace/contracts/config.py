@@ -47,6 +47,8 @@ class JobConfig(BaseModel):
     # A century at most: an end beyond the year 9999 is a date that nobody can read back.
     retention_days: float = Field(default=30, ge=0, le=36_500)
     dead_retention_days: float = Field(default=0, ge=0, le=36_500)
+    retention_bytes: int = Field(default=0, ge=0)
+    audit_retention_days: float = Field(default=365, ge=0, le=36_500)
     shutdown_grace_seconds: float = Field(default=30, ge=0)
     http_host: str = "127.0.0.1"
     http_port: int | None = Field(default=None, ge=0, le=65_535)

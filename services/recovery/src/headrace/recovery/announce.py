@@ -9,29 +9,27 @@ import structlog
 
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.contracts.events import JobEvent
-from headrace.contracts.states import JobState
+from headrace.recovery.moved import Moved
 from headrace.recovery.parts import Parts
-from headrace.runtime.store.event_reads import NAMES
-from headrace.runtime.store.orphans import Orphan
 
 log = structlog.get_logger(__name__)
 
 
-async def announce_moved(parts: Parts, moved: Sequence[tuple[Orphan, JobState]]) -> None:
-    """Tell that orphans were handed back or ended."""
+async def announce_moved(parts: Parts, moved: Sequence[Moved]) -> None:
+    """Tell that jobs were handed back or ended."""
     at = datetime.now(UTC)
     events = [
         JobEvent(
-            event=NAMES[to],
-            id=orphan.job_id,
-            type=orphan.type,
-            pool=orphan.pool,
-            state=to,
-            attempt=orphan.attempt,
+            event=item.event,
+            id=item.job_id,
+            type=item.type,
+            pool=item.pool,
+            state=item.to,
+            attempt=item.attempt,
             at=at,
-            tenant=orphan.tenant,
+            tenant=item.tenant,
         )
-        for orphan, to in moved
+        for item in moved
     ]
     await parts.events.publish(events)
 

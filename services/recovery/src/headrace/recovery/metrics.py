@@ -32,6 +32,10 @@ class RecoveryMetrics:
             ("queue",),
             registry=registry,
         )
+        self._stored = Gauge(
+            "job_stored_bytes", "Bytes of all jobs with their results and logs, uncompressed.", registry=registry
+        )
+        self._limit = Gauge("job_retention_limit_bytes", "JOB_RETENTION_BYTES; 0 is none.", registry=registry)
         self._leader = Gauge("job_recovery_leader", "1 while this process leads.", registry=registry)
         self._failing = Gauge("job_recovery_duty_failing", "1 while a duty fails.", ("duty",), registry=registry)
         self._passed = Gauge(
@@ -49,13 +53,25 @@ class RecoveryMetrics:
         self._failing.labels(duty).set(1)
 
     def leads(self, leading: bool) -> None:
-        """Whether this process leads."""
+        """Whether this process leads. One that does not knows nothing, and must not go on telling what it knew."""
         self._leader.set(leading)
+        if not leading:
+            self._failing.clear()
+            self._unserved.clear()
+            self.stores(0, limit=0)
+            for kind in DriftKind:
+                self._drift.labels(kind.value).set(0)
 
     def unserved(self, by_pool: Mapping[str, Mapping[str, int]]) -> None:
         """The waiting types without a worker, by pool."""
+        self._unserved.clear()  # of pools that are gone
         for pool, types in by_pool.items():
             self._unserved.labels(pool).set(len(types))
+
+    def stores(self, stored_bytes: int, *, limit: int) -> None:
+        """What all jobs weigh together, and what they may."""
+        self._stored.set(stored_bytes)
+        self._limit.set(limit)
 
     def drifted(self, by_kind: Mapping[str, int]) -> None:
         """A full pass ended."""

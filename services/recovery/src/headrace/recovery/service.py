@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from headrace.contracts.errors import StoreUnavailableError
+from headrace.recovery.audit import AuditDuty
 from headrace.recovery.counts import Counts, Duty
 from headrace.recovery.crawl_data import CrawlDataDuty
 from headrace.recovery.dead_claims import DeadClaimsDuty
@@ -21,12 +22,15 @@ from headrace.recovery.leadership import Leadership
 from headrace.recovery.mend import Mender
 from headrace.recovery.metrics import RecoveryMetrics
 from headrace.recovery.orphans import OrphanDuty
+from headrace.recovery.overdue import CancelDuty, TimeoutDuty
 from headrace.recovery.parts import Parts
 from headrace.recovery.pools import Pools
 from headrace.recovery.prune import PruneDuty
 from headrace.recovery.rebuild import RebuildDuty
 from headrace.recovery.recent import RecentDuty
 from headrace.recovery.reservations import ReservationDuty
+from headrace.recovery.retention import RetentionDuty
+from headrace.recovery.rollup import RollupDuty
 from headrace.recovery.starvation import StarvationDuty
 from headrace.recovery.stored import StoredDuty
 from headrace.recovery.sweep import SweepDuty
@@ -66,6 +70,7 @@ class JobRecoveryService:
         self.full_pass = FullPass(parts, pools, mender, go_on=self._may_go_on)
         self._rebuild = RebuildDuty(parts, pools, go_on=self._may_go_on)
         self._unserved = UnservedDuty(parts, pools)
+        self._retention = RetentionDuty(parts)
         self.duties: tuple[Duty, ...] = (
             self._deaths,
             OrphanDuty(parts),
@@ -75,12 +80,17 @@ class JobRecoveryService:
             StoredDuty(parts, pools),
             ReservationDuty(parts, pools),
             ExpiryDuty(parts),
+            TimeoutDuty(parts),
+            CancelDuty(parts),
             StarvationDuty(parts, pools),
             self._recent,
             GhostDuty(parts, suspects),
             self.full_pass,
             PruneDuty(parts),
+            AuditDuty(parts),
+            self._retention,
             CrawlDataDuty(parts),
+            RollupDuty(parts),
             self._unserved,
         )
 
@@ -144,6 +154,8 @@ class JobRecoveryService:
             self._metrics.drifted(self.full_pass.drift_by_kind)
         elif duty is self._unserved:
             self._metrics.unserved(self._unserved.by_pool)
+        elif duty is self._retention:
+            self._metrics.stores(self._retention.stored_bytes, limit=self._retention.limit_bytes)
         elif duty is self._rebuild and counts["pool_rebuilt"]:
             self._due[self.full_pass.name] = 0.0  # what an old copy of Redis brought back is in the way until then
 

@@ -1,4 +1,4 @@
-"""Who did what: one document for each thing an operator did. Nothing here changes or removes an entry."""
+"""Who did what: one document for each thing an operator did. Nothing changes an entry; age alone removes it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from headrace.runtime.process.ids import new_job_id
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.faults import reading, writing
+from headrace.runtime.store.updates import DAY_MS
 
 
 @dataclass(frozen=True)
@@ -89,3 +90,18 @@ class AuditLog:
                 AuditEntry(**{"id" if name == "_id" else name: value for name, value in document.items()})
                 async for document in found
             ]
+
+    async def prune(self, *, keep_days: float, limit: int = 1000) -> int:
+        """Remove entries older than this by MongoDB's clock, oldest first. Returns how many."""
+        age = {"$lt": ["$at", {"$subtract": ["$$NOW", int(keep_days * DAY_MS)]}]}
+        with reading("old audit entries"):
+            # By id, which is the order of time: the walk ends at the first page that holds nothing old.
+            oldest = self._entries.aggregate(
+                [{"$sort": {"_id": 1}}, {"$limit": limit}, {"$match": {"$expr": age}}, {"$project": {"_id": 1}}]
+            )
+            ids = [document["_id"] async for document in oldest]
+        if not ids:
+            return 0
+        with writing("prune audit"):
+            result = await self._entries.delete_many({"_id": {"$in": ids}, "$expr": age})
+        return int(result.deleted_count)

@@ -46,6 +46,19 @@ class CrawlLeftovers:
                 found.append(last)
         return found
 
+    async def are_between(self, first: str, last: str) -> bool:
+        """Whether there is anything of the jobs from `first` to `last`, in the order of ids, both included.
+
+        Raises:
+            StoreUnavailableError: MongoDB did not answer.
+        """
+        within = {"_id": {"$gt": f"{first}:", "$lt": f"{last};"}}
+        with reading("crawl leftovers"):
+            for name in COLLECTIONS:
+                if await self._database.handle[name].find_one(within, {"_id": 1}) is not None:
+                    return True
+        return False
+
     async def gone(self, job_ids: list[str]) -> list[str]:
         """Those of the ids that have no job document any more.
 

@@ -163,6 +163,19 @@ class Incarnations:
             cursor = self.collection.find({"_id": {"$in": ids}, "dead_at": None}, {"_id": 1})
             return set(ids) - {document["_id"] async for document in cursor}
 
+    async def leasing(self, incarnation_ids: Collection[str]) -> set[str]:
+        """Those that are not marked dead and whose lease runs by the server's clock."""
+        with reading("workers"):
+            cursor = self.collection.find(
+                {
+                    "_id": {"$in": list(incarnation_ids)},
+                    "dead_at": None,
+                    "$expr": {"$gt": ["$lease_until", "$$NOW"]},
+                },
+                {"_id": 1},
+            )
+            return {document["_id"] async for document in cursor}
+
     async def get(self, incarnation_id: str) -> Incarnation | None:
         """One incarnation."""
         with reading("worker"):

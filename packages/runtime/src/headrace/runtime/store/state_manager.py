@@ -12,10 +12,11 @@ from headrace.runtime.store.state_cancel import Cancelling
 from headrace.runtime.store.state_claim import Claiming
 from headrace.runtime.store.state_insert import Inserting
 from headrace.runtime.store.state_orphan import Orphaning
+from headrace.runtime.store.state_overdue import Ending
 from headrace.runtime.store.state_retire import Retiring
 from headrace.runtime.store.state_running import Running
 from headrace.runtime.store.state_settle import Settling
 
 
-class JobStateManager(Inserting, Claiming, Running, Settling, Cancelling, Orphaning, Boosting, Retiring):
-    """All state changes of jobs: submit, claim, save, settle, cancel, and recovery's requeue of orphans."""
+class JobStateManager(Inserting, Claiming, Running, Settling, Cancelling, Orphaning, Ending, Boosting, Retiring):
+    """All state changes of jobs: submit, claim, save, settle, cancel, and what recovery ends or hands back."""

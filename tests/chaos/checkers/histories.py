@@ -178,7 +178,8 @@ def whole(*documents: Document, **fields: Any) -> History:
 
 def more(history: History, **added: Any) -> History:
     """The same history with more records."""
-    return replace(history, **{name: (*getattr(history, name), *records) for name, records in added.items()})
+    longer: dict[str, Any] = {name: (*getattr(history, name), *records) for name, records in added.items()}
+    return replace(history, **longer)
 
 
 def finds(checker: Checker, history: History) -> set[str]:

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.chaos.history import (
+    CanaryHit,
+    Document,
+    History,
+    Leader,
+    LogLine,
+    Probe,
+    Process,
+    ResourceSample,
+    SlowCommand,
+)
+
+from .c11_times import check_times
+from .c12_hygiene import check_hygiene
+from .c13_starts import check_starts
+from .histories import DONE, fault, finds, index, job, more, ran, submit, whole
+
+# -- C11: lease 4, sweep 1, probe 1, leader 4, election 4, rebuild 1000/s -------------------------------------------
+
+KILLED = fault("kill", "worker", at=3, owners=("w1",))
+HELD = job("a", "submitted@1", "claimed@2:w1", "host_lost@8", "claimed@9:w2", "completed@10")
+
+
+def figures(history: History, name: str) -> tuple[float, float, float]:
+    found = check_times(history).figures
+    return found[f"{name}: n"], found[f"{name}: max, s"], found[f"{name}: bound, s"]
+
+
+def test_a_what_a_killed_worker_held() -> None:
+    history = whole(HELD, job("b", *DONE), fired=(KILLED,))
+    assert finds(check_times, history) == set()
+    assert figures(history, "a worker killed") == (1, 5, 6)
+    late = job("a", "submitted@1", "claimed@2:w1", "host_lost@9.5", "claimed@9.6:w2", "completed@10")
+    assert finds(check_times, whole(late, fired=(KILLED,))) == {"a worker killed"}
+    assert finds(check_times, whole(job("a", "submitted@1", "claimed@2:w1"), fired=(KILLED,))) == {"a worker killed"}
+
+
+def test_a_counts_by_the_index_where_that_was_recorded() -> None:
+    pushed_late = whole(HELD, fired=(KILLED,), queue_events=index("ready:a@1=5", "claimed:a@2=5#w1.x", "ready:a@9.9=5"))
+    assert finds(check_times, pushed_late) == {"a worker killed"}
+    assert figures(pushed_late, "a worker killed")[1] == pytest.approx(6.9)
+
+
+def test_a_what_was_only_popped() -> None:
+    waits = job("a", "submitted@1", "claimed@6:w2", "completed@7")
+    popped = ("ready:a@1=5", "claimed:a@2=5#w1.x")
+    assert finds(check_times, whole(waits, fired=(KILLED,), queue_events=index(*popped, "ready:a@5=5"))) == set()
+    assert finds(check_times, whole(waits, fired=(KILLED,), queue_events=index(*popped))) == {"a worker killed"}
+
+
+def test_the_clock_begins_when_the_last_other_fault_is_over() -> None:
+    late = job("a", "submitted@1", "claimed@2:w1", "host_lost@12", "claimed@13:w2", "completed@14")
+    away = fault("pause", "recovery", at=3.5, ended=7, id_="f2")
+    assert finds(check_times, whole(late, fired=(KILLED,))) == {"a worker killed"}
+    assert finds(check_times, whole(late, fired=(KILLED, away))) == set()
+
+
+FLUSH = fault("flush", "redis", at=5)
+WAITING = job("a", "submitted@1", "claimed@8", "completed@9")
+
+
+@pytest.mark.parametrize(
+    ("steps", "rules"),
+    [
+        (("lost@5", "ready:a@6=5", "complete@6.5"), set()),
+        (("lost@5", "ready:a@8.5=5", "complete@8.6"), {"b Redis lost, all", "b Redis lost, first"}),
+        (("lost@5", "ready:a@6=5", "complete@9"), {"b Redis lost, all"}),
+        (("lost@5", "ready:a@6=5"), {"b Redis lost, all"}),
+        (("lost@5", "complete@6"), {"b Redis lost, first"}),
+    ],
+)
+def test_b_redis_is_whole_again(steps: tuple[str, ...], rules: set[str]) -> None:
+    assert finds(check_times, whole(WAITING, fired=(FLUSH,), queue_events=index("ready:a@1=5", *steps))) == rules
+
+
+def test_c_the_first_accepted_submit() -> None:
+    gone = fault("kill", "mongod:primary", at=5, ended=30)
+    refused = submit(None, index=5, at=6, outcome="fail", status=503)
+    again = submit("b", index=6, at=9)
+    history = more(
+        whole(WAITING, job("b", "submitted@9", "claimed@10", "completed@11"), fired=(gone,)), operations=[refused]
+    )
+    assert finds(check_times, more(history, operations=[again])) == set()
+    assert finds(check_times, replace(history, operations=(*history.operations[:1], refused))) == {"c primary lost"}
+    nobody_asked = whole(WAITING, fired=(gone,))
+    assert check_times(nobody_asked).figures["c primary lost: n"] == 0
+
+
+@pytest.mark.parametrize(("at", "rules"), [(9.0, set()), (10.5, {"d leader lost"}), (None, {"d leader lost"})])
+def test_d_another_leader(at: float | None, rules: set[str]) -> None:
+    lost = fault("kill", "recovery:leader", at=5)
+    leaders = (Leader(1.0, "r1"), *(() if at is None else (Leader(7.0, None), Leader(at, "r2"))))
+    assert finds(check_times, whole(WAITING, fired=(lost,), leaders=leaders)) == rules
+
+
+@pytest.mark.parametrize(("at", "rules"), [(10.0, set()), (12.0, {"e no progress"}), (4.0, {"e no progress"})])
+def test_e_a_worker_that_does_not_progress(at: float, rules: set[str]) -> None:
+    blocked = fault("block", "child", at=5)
+    worker = Process("worker-0", "worker", 7, 0.0)
+    probes = (Probe(4.0, "worker-0", True), Probe(at, "worker-0", False, "no progress"))
+    assert finds(check_times, whole(WAITING, fired=(blocked,), processes=(worker,), probes=probes)) == rules
+
+
+@pytest.mark.parametrize(("at", "rules"), [(4.0, set()), (5.5, {"f graceful stop"})])
+def test_f_unstarted_claims_of_a_stopping_worker(at: float, rules: set[str]) -> None:
+    stopped = fault("stop", "worker", at=3, owners=("w1",))
+    released = job("a", "submitted@1", "claimed@2:w1", f"released@{at}", "claimed@6:w2", "completed@7")
+    started = job("b", "submitted@1", "claimed@2:w1", "completed@9")
+    history = whole(released, started, fired=(stopped,))
+    effects = tuple(effect for effect in history.effects if (effect.job_id, effect.attempt) != ("a", 1))
+    assert finds(check_times, replace(history, effects=effects)) == rules
+
+
+def test_without_faults_there_is_nothing_to_measure() -> None:
+    assert check_times(whole(WAITING)).looked_at == 0
+
+
+# -- C12 -----------------------------------------------------------------------------------------------------------
+
+STOPPED = Process("worker-0", "worker", 7, 0.0, ended=99.0, exit_code=0, ended_by="stop")
+SHOT = Process("worker-1", "worker", 8, 0.0, ended=9.0, exit_code=-9, ended_by="f1")
+
+
+def hygiene(**fields: object) -> History:
+    return replace(whole(job("a", *DONE)), **{"processes": (STOPPED, SHOT), **fields})  # type: ignore[arg-type]
+
+
+def grown(rss_mib: int, sockets: int) -> tuple[ResourceSample, ...]:
+    return (
+        ResourceSample("worker-0", 1.0, 100 << 20, 10),
+        ResourceSample("worker-0", 50.0, 900 << 20, 90),
+        ResourceSample("worker-0", 99.0, rss_mib << 20, sockets),
+    )
+
+
+def test_a_clean_run() -> None:
+    expected = LogLine("worker-0", 5.0, "error", "renew.failed", exception="StoreUnavailableError")
+    quick = SlowCommand(5.0, 9_000, "EVALSHA abc 8")
+    own = SlowCommand(5.0, 900_000, "DEBUG SLEEP 1")
+    clean = hygiene(log_lines=(expected,), resources=grown(140, 12), slow_commands=(quick, own))
+    assert finds(check_hygiene, clean) == set()
+
+
+DIRT: dict[str, tuple[dict[str, object], str]] = {
+    "left running": ({"processes": (replace(STOPPED, ended=None, alive_after=True),)}, "left-running"),
+    "died by itself": ({"processes": (replace(SHOT, ended_by=None),)}, "died"),
+    "an unexpected traceback": ({"log_lines": (LogLine("w", 5.0, "error", "x", exception="KeyError"),)}, "traceback"),
+    "a secret in a log": ({"canary_hits": (CanaryHit("log:worker-0", "token-1"),)}, "secret"),
+    "a secret on a command line": ({"canary_hits": (CanaryHit("argv:worker-0", "token-1"),)}, "secret"),
+    "memory that stays": ({"resources": grown(200, 10)}, "memory"),
+    "sockets that stay": ({"resources": grown(100, 30)}, "sockets"),
+    "a slow command": ({"slow_commands": (SlowCommand(5.0, 11_000, "EVALSHA abc 8"),)}, "slow"),
+    "KEYS, however fast": ({"slow_commands": (SlowCommand(5.0, 10, "keys *"),)}, "keys"),
+}
+
+
+@pytest.mark.parametrize(("fields", "rule"), DIRT.values(), ids=DIRT)
+def test_a_run_that_is_not_clean(fields: dict[str, object], rule: str) -> None:
+    assert finds(check_hygiene, hygiene(**fields)) == {rule}
+
+
+# -- C13: three crashes end a job ----------------------------------------------------------------------------------
+
+
+def dies(times: int, last: str, *, word: str = "orphaned") -> Document:
+    steps = ["submitted@1"]
+    for number in range(times):
+        steps += [f"claimed@{2 + 2 * number}:w{number}", f"{word}@{3 + 2 * number}"]
+    return job("a", *steps, f"claimed@{2 + 2 * times}:w{times}", f"{last}@{3 + 2 * times}")
+
+
+def test_a_pill_that_was_stopped_in_time() -> None:
+    assert finds(check_starts, whole(replace(dies(2, "crash_loop"), crashes=3))) == set()
+    assert finds(check_starts, whole(dies(2, "completed"))) == set()
+
+
+@pytest.mark.parametrize("word", ["orphaned", "host_lost"])
+def test_a_pill_that_goes_on(word: str) -> None:
+    assert finds(check_starts, whole(dies(3, "completed", word=word))) == {"crash-limit"}
+
+
+def test_deaths_that_do_not_count() -> None:
+    unstarted = whole(dies(5, "completed"))
+    last_only = tuple(effect for effect in unstarted.effects if effect.attempt == 6)
+    assert finds(check_starts, replace(unstarted, effects=last_only)) == set(), "it had not started"
+    headway = more(unstarted, effects=[ran("a", 1, at=2.5, phase="step-1")])
+    assert finds(check_starts, headway) == set(), "it got further each time"
+    culprits = [
+        job(f"x{n}", "submitted@1", f"claimed@{2 + 2 * n}:w{n}", f"timeout@{2.5 + 2 * n}", "claimed@40", "completed@41")
+        for n in range(5)
+    ]
+    assert finds(check_starts, whole(dies(5, "completed"), *culprits)) == set(), "others were to blame"
+
+
+def test_more_retries_than_allowed() -> None:
+    steps = ("submitted@1", "claimed@2", "retry@3", "claimed@4", "timeout@5", "claimed@6", "failed@7")
+    assert finds(check_starts, whole(job("a", *steps, max_retries=2))) == set()
+    assert finds(check_starts, whole(job("a", *steps, max_retries=1))) == {"retry-limit"}
+
+
+def test_given_up_before_the_retries_were_used() -> None:
+    steps = ("submitted@1", "claimed@2", "retry@3", "claimed@4", "failed@5")
+    assert finds(check_starts, whole(job("a", *steps, max_retries=1))) == set()
+    assert finds(check_starts, whole(job("a", *steps, max_retries=2))) == {"gave-up-early"}
+    assert finds(check_starts, whole(job("a", *steps, max_retries=2, error_type="PermanentError"))) == set()
+
+
+def test_a_crash_count_that_its_log_does_not_explain() -> None:
+    assert finds(check_starts, whole(replace(dies(1, "crash_loop"), crashes=3))) == {"crash-count"}
+
+
+def test_completed_without_a_start() -> None:
+    history = whole(job("a", *DONE), job("b", *DONE))
+    assert finds(check_starts, replace(history, effects=history.effects[:1])) == {"never-started"}
+    silent = whole(job("a", *DONE), job("b", *DONE, job_type="noop"))
+    assert finds(check_starts, replace(silent, effects=silent.effects[:1])) == set(), "that type leaves no effects"
+
+
+def test_expired_before_its_time() -> None:
+    late = job("a", "submitted@1", "expired@9", expires_at=8.5)
+    assert finds(check_starts, whole(late, job("b", *DONE))) == set()
+    assert finds(check_starts, whole(replace(late, expires_at=20.0), job("b", *DONE))) == {"expired-early"}

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError
 
 from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
 from .stack import NAMESPACE, POOL
 
+T = TypeVar("T")
+
+
+PATIENCE_S = 12.0
+"""Another fault may be on: Redis is asked until it answers."""
+
 
 async def _do(ground: Ground, *words: str | int) -> Any:
-    return await ground.watchers.redis.execute_command(*words)
+    return await _patiently(ground, lambda: ground.watchers.redis.execute_command(*words))
+
+
+async def _patiently(ground: Ground, ask: Callable[[], Awaitable[T]]) -> T:
+    deadline = ground.stack.clock.now() + PATIENCE_S
+    while True:
+        try:
+            return await ask()
+        except (RedisError, OSError):
+            if ground.stack.clock.now() > deadline:
+                raise
+        await asyncio.sleep(0.1)
 
 
 @act("stall", "redis")
@@ -61,20 +81,23 @@ async def flush(ground: Ground, fault: PlannedFault) -> Hit:
 @act("empty-restart", "redis")
 async def empty_restart(ground: Ground, fault: PlannedFault) -> Hit:
     """It dies and comes back with nothing."""
+    at = ground.stack.clock.now()
     await asyncio.to_thread(ground.stack.redis.crash)
-    return Hit()
+    return Hit(at=at)
 
 
 @act("old-copy", "redis")
 async def old_copy(ground: Ground, fault: PlannedFault) -> Hit:
     """It dies later, and comes back as it is now."""
     redis = ground.stack.redis
-    await asyncio.to_thread(redis.copy)
+    await _patiently(ground, lambda: asyncio.to_thread(redis.copy))
 
     async def go_back() -> None:
+        hit.at = ground.stack.clock.now()
         await asyncio.to_thread(redis.crash, back_to_copy=True)
 
-    return Hit(heal=go_back)
+    hit = Hit(heal=go_back)
+    return hit
 
 
 @act("script-flush", "redis")
@@ -88,7 +111,7 @@ async def script_flush(ground: Ground, fault: PlannedFault) -> Hit:
 async def drop_clients(ground: Ground, fault: PlannedFault) -> Hit:
     """Every connection of ours is closed, but those of the suite."""
     dropped = 0
-    for line in (await ground.watchers.redis.client_list(_type="normal")) or []:
+    for line in await _patiently(ground, lambda: ground.watchers.redis.client_list(_type="normal")):
         if not str(line["name"]).startswith("chaos"):
             await _do(ground, "CLIENT", "KILL", "ID", line["id"])
             dropped += 1
@@ -114,6 +137,7 @@ async def lie(ground: Ground, fault: PlannedFault) -> Hit:
     dice = random.Random(fault.id + fault.details.get("number", ""))
     prefix = f"{NAMESPACE}:{{{POOL}}}"
     redis = ground.watchers.redis
+    await _do(ground, "PING")
     done = []
     for place in ("ready", "delayed", "inflight"):
         for job_id, score in await redis.zrange(f"{prefix}:{place}", 0, -1, withscores=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .history import FiredFault, PlannedFault
 from .stack import Stack
@@ -27,6 +27,8 @@ class Hit:
     """Undoes it; may say more about it, or raise `DidNotFire`: what it was to touch was not touched."""
     watch_return: str | None = None
     """The service whose new process ends the fault."""
+    at: float | None = None
+    """When it took hold, where that is not the moment in which the act returned."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,9 @@ class Nemesis:
     async def _one(self, fault: PlannedFault) -> None:
         clock = self.ground.stack.clock
         await asyncio.sleep(max(0.0, fault.at - clock.now()))
-        at = clock.now()
         try:
             hit = await act_of(fault)(self.ground, fault)
-            fired = FiredFault(fault.id, at, fault.kind, fault.target, None, hit.owners, hit.pids, hit.detail)
+            done = clock.now()
             if fault.until is not None:
                 await asyncio.sleep(max(0.0, fault.until - clock.now()))
             more = await hit.heal() if hit.heal is not None else None
@@ -98,8 +99,11 @@ class Nemesis:
             if hit.watch_return is not None:
                 await self._until_back(hit.watch_return)
                 ended = clock.now()
+            at = done if hit.at is None else hit.at
             detail = " ".join(filter(None, (hit.detail, more)))
-            self.ground.stack.recorder.add("fired", replace(fired, ended=ended, detail=detail))
+            self.ground.stack.recorder.add(
+                "fired", FiredFault(fault.id, at, fault.kind, fault.target, ended, hit.owners, hit.pids, detail)
+            )
         except DidNotFire as reason:
             self.failures[fault.id] = str(reason)
         except Exception:  # noqa: BLE001 -- a fault that cannot be done is the run's failure, not the end of the run

@@ -23,7 +23,7 @@ from .checkers.report import Report
 from .final_state import canaries_of, look_at_arguments, read_effects, read_logs, read_metrics, read_stores
 from .history import History, Run
 from .nemesis import Ground, Nemesis
-from .plan import Plan
+from .plan import CALM_S, Plan
 from .recorder import Clock, Recorder
 from .redis_copy import ChaosRedis
 from .replica_set import ELECTION_S, ReplicaSet
@@ -34,6 +34,9 @@ from .workload import Sinks, Workload
 
 HEARTBEAT_S, LEASE_S, INTERVAL_S, GRACE_S = 0.5, 2.0, 2.0, 3.0
 SLOTS = 4
+WARM_UP_S = 0.8
+"""Of load before the first fault; what processes use is compared with what they use then."""
+ACCEPTED_S = 15.0
 QUIET_S = 60.0
 """How long everything may take to come to rest after the last fault was healed."""
 BOUNDS = {
@@ -51,6 +54,8 @@ BOUNDS = {
     "slots": SLOTS,
     "progress_limit": 3.0,
     "overshoot": 12,
+    "slow_command": 0.05,  # the machine has more processes than cores
+    "sockets_slack": 60,  # connection pools grow under faults up to their limits, and keep what they have
 }
 
 
@@ -160,7 +165,6 @@ class _Run:
             return
         self._restart_clock()
         await self._watchers.start()
-        self._watchers.weigh()
         await self._load_and_faults()
         self._healed_at = self.clock.now()
         await self._until_quiet()
@@ -195,9 +199,27 @@ class _Run:
                 sinks=Sinks(self.stack.folder / "effects", self._sink.path, canaries_of(self.stack)[0]),
             )
             nemesis = Nemesis(Ground(self.stack, self._watchers))
-            await asyncio.gather(workload.run(self.plan.seconds), nemesis.run(self.plan.faults))
+            stop = asyncio.Event()
+            working = asyncio.create_task(workload.run(stop))
+            await asyncio.sleep(WARM_UP_S)
+            self._watchers.weigh()
+            await nemesis.run(self.plan.faults)
+            healed_at = self.clock.now()
+            await asyncio.sleep(max(CALM_S, self.plan.seconds - healed_at))
+            await self._until_accepted(healed_at)
+            stop.set()
+            await working
             self.failures = nemesis.failures
             calls.close()
+
+    async def _until_accepted(self, since: float) -> None:
+        """Clients go on until one has succeeded once more: how long that takes is one of the recovery times."""
+        deadline = self.clock.now() + ACCEPTED_S
+        while self.clock.now() < deadline:
+            operations = self.recorder.of("operation")[-200:]
+            if any(each.op == "submit" and each.outcome == "ok" and each.invoked > since for each in operations):
+                return
+            await asyncio.sleep(0.1)
 
     async def _until_quiet(self) -> None:
         """All jobs over, Redis empty and complete, and one full pass of recovery since."""

@@ -42,21 +42,19 @@ class Workload:
         self._beside: set[asyncio.Task[Any]] = set()
         self.burst_factor = 1.0
 
-    async def run(self, seconds: float) -> None:
-        """Go on for so long, then wait for the calls under way."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Go on until told to stop, then wait for the calls under way."""
         clients = [
-            asyncio.create_task(self._client(random.Random(f"{self._seed}/{number}"), seconds))
+            asyncio.create_task(self._client(random.Random(f"{self._seed}/{number}"), stop))
             for number in range(self._load.clients)
         ]
         await asyncio.gather(*clients)
         while self._beside:
             await asyncio.wait(self._beside)
 
-    async def _client(self, dice: random.Random, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
+    async def _client(self, dice: random.Random, stop: asyncio.Event) -> None:
         name = self._name()
-        while loop.time() < end:
+        while not stop.is_set():
             await asyncio.sleep(dice.expovariate(self._load.rate * self.burst_factor / self._load.clients))
             url = dice.choice(self._urls)
             if dice.random() < 0.06:

@@ -126,9 +126,16 @@ def _redis_first(history: History) -> Iterator[Measured]:
         for pool in sorted({event.pool for event in events}):
             waiting = _runnable_at(history, pool, fault.at)
             if waiting:
-                first = next(
-                    (e.at for e in events if e.pool == pool and e.kind == "ready" and e.job_id in waiting), None
+                ready = (e.at for e in events if e.pool == pool and e.kind == "ready" and e.job_id in waiting)
+                # While Redis is away workers claim straight from MongoDB.
+                claimed = (
+                    entry.at
+                    for document in history.documents
+                    if document.id in waiting
+                    for entry in document.log
+                    if entry.at >= fault.at
                 )
+                first = min((*ready, *claimed), default=None)
                 yield Measured(fault, _answers_again(fault), first, _setting(history, "probe") + 2, f"pool {pool}")
 
 

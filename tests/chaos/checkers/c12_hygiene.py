@@ -74,6 +74,7 @@ def _logs(history: History) -> Iterator[Violation]:
 
 
 def _resources(history: History) -> Iterator[Violation]:
+    slack = history.run.settings.get("sockets_slack", SOCKETS_SLACK)
     samples = defaultdict(list)
     for sample in sorted(history.resources, key=lambda sample: sample.at):
         samples[sample.process].append(sample)
@@ -82,7 +83,7 @@ def _resources(history: History) -> Iterator[Violation]:
         if last.rss_bytes > first.rss_bytes * GROWTH + RSS_SLACK_BYTES:
             grown = (last.rss_bytes - first.rss_bytes) / 2**20
             yield Violation("memory", f"{process} grew by {grown:.0f} MiB from {first.rss_bytes / 2**20:.0f} MiB")
-        if last.sockets > first.sockets * GROWTH + SOCKETS_SLACK:
+        if last.sockets > first.sockets * GROWTH + slack:
             yield Violation("sockets", f"{process} has {last.sockets} sockets, after {first.sockets} at the start")
 
 

@@ -73,22 +73,27 @@ class DeadReads:
             cursor = self._jobs.find(_filter_of(wanted), {"_id": 1}).sort("_id", 1).limit(limit)
             return [document["_id"] async for document in cursor]
 
-    async def count(self, wanted: DeadFilter) -> int:
-        """How many, counted up to `COUNT_CAP`."""
+    async def count(self, wanted: DeadFilter, *, cap: int = COUNT_CAP) -> int:
+        """How many, counted up to `cap`."""
         with reading("dead letters", seconds=SCAN_SECONDS):
-            return int(await self._jobs.count_documents(_filter_of(wanted), limit=COUNT_CAP))
+            return int(await self._jobs.count_documents(_filter_of(wanted), limit=cap))
 
-    async def groups(self, wanted: DeadFilter) -> list[DeadGroup]:
-        """Them by fingerprint and type, the largest first, at most `MAX_GROUPS`. Reads each of them on the server."""
+    async def groups(self, wanted: DeadFilter, *, newest: int | None = None) -> list[DeadGroup]:
+        """Them by fingerprint and type, the largest first, at most `MAX_GROUPS`.
+
+        Reads each of them on the server; with `newest` only so many, the newest ones.
+        """
+        first: list[dict[str, Any]] = [] if newest is None else [{"$sort": {"_id": -1}}, {"$limit": newest}]
         stages = [
             {"$match": _filter_of(wanted)},
+            *first,
             {
                 "$group": {
                     "_id": {"fingerprint": "$error.fingerprint", "type": "$type"},
                     "count": {"$sum": 1},
                     "first_at": {"$min": "$finished_at"},
                     "last_at": {"$max": "$finished_at"},
-                    "sample_message": {"$last": "$error.message"},
+                    "sample_message": {"$first" if newest is not None else "$last": "$error.message"},
                 }
             },
             {"$sort": {"count": -1, "last_at": -1, "_id": 1}},

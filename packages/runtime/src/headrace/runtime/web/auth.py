@@ -117,6 +117,10 @@ class TokenTable:
         """Every token."""
         return list(self._by_hash.values())
 
+    def hashes(self) -> list[str]:
+        """The digests of every token."""
+        return list(self._by_hash)
+
     def find(self, text: str) -> Token | None:
         """The token with this text. Takes the same time whichever it is, and whether there is one."""
         if len(text) > MAX_TOKEN_CHARACTERS:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,21 @@ BOUNDS = {
 
 
 @dataclass(frozen=True)
+class Stage:
+    """What a script may use instead of the seeded clients."""
+
+    calls: Calls
+    urls: list[str]
+    """Of the schedulers, each behind its link."""
+    sinks: Sinks
+    stack: Stack
+    watchers: Watchers
+
+
+Script = Callable[[Stage], Awaitable[None]]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a run showed."""
 
@@ -99,6 +114,9 @@ async def run_plan(
     replica_set: ReplicaSet,
     settings: Mapping[str, str] | None = None,
     command: tuple[str, ...] | None = None,
+    script: Script | None = None,
+    quiet_s: float = QUIET_S,
+    promises: Mapping[str, float] | None = None,
 ) -> Outcome:
     """Carry a plan out on a fresh database and a fresh Redis.
 
@@ -108,6 +126,9 @@ async def run_plan(
         replica_set: Shared with other runs, one after the other.
         settings: Further `JOB_*` settings, or other variables, of the services.
         command: See `Stack`.
+        script: What clients do, instead of what the plan's load says.
+        quiet_s: How long to wait for rest at the end.
+        promises: Settings of the run for its checkers, beside the usual ones.
     """
     began = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
@@ -128,7 +149,7 @@ async def run_plan(
         database=f"chaos-{plan.seed}-{time.time_ns() % 10**9}",
         **({} if command is None else {"command": command}),
     )
-    single = _Run(plan, stack, recorder)
+    single = _Run(plan, stack, recorder, script=script, quiet_s=quiet_s, promises=promises or {})
     try:
         await single.go()
     finally:
@@ -142,11 +163,23 @@ async def run_plan(
 class _Run:
     """The phases of one run."""
 
-    def __init__(self, plan: Plan, stack: Stack, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        stack: Stack,
+        recorder: Recorder,
+        *,
+        script: Script | None,
+        quiet_s: float,
+        promises: Mapping[str, float],
+    ) -> None:
         self.plan = plan
         self.stack = stack
         self.recorder = recorder
         self.clock = recorder.clock
+        self._script = script
+        self._quiet_s = quiet_s
+        self._promises = promises
         self.failures: dict[str, str] = {}
         self.trouble: str | None = None
         self._sink = FencedSink(recorder)
@@ -191,14 +224,22 @@ class _Run:
         connector = aiohttp.TCPConnector(limit=0, force_close=False)
         async with aiohttp.ClientSession(connector=connector) as session:
             calls = Calls(self.recorder, session)
-            workload = Workload(
-                seed=self.plan.seed,
-                load=self.plan.load,
-                urls=[f"http://127.0.0.1:{link.port}" for link in self.stack.clients.values()],
+            stage = Stage(
                 calls=calls,
+                urls=[f"http://127.0.0.1:{link.port}" for link in self.stack.clients.values()],
                 sinks=Sinks(self.stack.folder / "effects", self._sink.path, canaries_of(self.stack)[0]),
+                stack=self.stack,
+                watchers=self._watchers,
             )
             nemesis = Nemesis(Ground(self.stack, self._watchers))
+            if self._script is not None:
+                await asyncio.gather(self._script(stage), nemesis.run(self.plan.faults))
+                self.failures = nemesis.failures
+                calls.close()
+                return
+            workload = Workload(
+                seed=self.plan.seed, load=self.plan.load, urls=stage.urls, calls=calls, sinks=stage.sinks
+            )
             stop = asyncio.Event()
             working = asyncio.create_task(workload.run(stop))
             await asyncio.sleep(WARM_UP_S)
@@ -223,7 +264,7 @@ class _Run:
 
     async def _until_quiet(self) -> None:
         """All jobs over, Redis empty and complete, and one full pass of recovery since."""
-        deadline = self.clock.now() + QUIET_S
+        deadline = self.clock.now() + self._quiet_s
         since: float | None = None
         while self.clock.now() < deadline:
             at_rest = await self._at_rest()
@@ -270,7 +311,7 @@ class _Run:
             wall_at_zero=self.clock.wall_at_zero,
             healed_at=self._healed_at,
             quiet_at=self._quiet_at,
-            settings=dict(BOUNDS),
+            settings={**BOUNDS, **self._promises},
             bounds={POOL: self.plan.load.bound},
             canaries=canaries_of(self.stack)[:1],
         )

@@ -133,7 +133,7 @@ async def test_a_kill_between_job_and_results_leaves_what_the_crawl_duty_finds(
     gone = await ended(limited, payload="null")
     await pages.insert_many([{"_id": f"{gone.id}:{n}", "text": "x" * 50_000} for n in range(3)])
 
-    async def die(*_: object) -> int:
+    async def die(*_: object, **__: object) -> int:
         raise RuntimeError
 
     duty = RetentionDuty(limited.parts)

@@ -18,7 +18,8 @@ LATE = timedelta(seconds=90)
 """A sample may be written this long after its interval ended; an interval that is added up is not looked at again."""
 STRETCH = 12
 """Intervals that are added up together: an hour of samples, half a day of five minutes."""
-MAX_STRETCHES = 24
+MAX_STRETCHES = 30
+"""Enough for all that the finer grain keeps: a new leader catches up in one pass."""
 
 log = structlog.get_logger(__name__)
 

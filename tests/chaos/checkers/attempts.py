@@ -54,12 +54,15 @@ def all_attempts(history: History) -> dict[tuple[str, int], Attempt]:
 def calm_since(history: History, start: float, end: float, *, besides: FiredFault) -> float:
     """From when on nothing else disturbed what `besides` began at `start`, looking at faults until `end`.
 
-    Another fault's recovery is not this one's: the clock of a bound starts when the last other fault was over.
+    Another fault's recovery is not this one's: the clock of a bound starts when the last other fault was over, and its
+    own recovery too (`settle` of the settings, in seconds).
     """
+    settle = history.run.settings.get("settle", 0.0)
     for fault in history.fired:
         if fault.id != besides.id and fault.at <= end:
-            over = fault.at if fault.ended is None else min(fault.ended, end)
-            start = max(start, over)
+            over = (fault.at if fault.ended is None else fault.ended) + settle
+            if over > besides.at:
+                start = max(start, min(over, end))
     return start
 
 

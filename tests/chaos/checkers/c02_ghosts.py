@@ -8,6 +8,9 @@ from tests.chaos.history import Document, History, Operation
 
 from .report import Report, Violation
 
+FORGED = "forged-"
+"""How ids begin that the suite itself puts into Redis."""
+
 
 def check_ghosts(history: History) -> Report:
     """Trace every document and every effect to a request that was not definitely refused."""
@@ -16,6 +19,7 @@ def check_ghosts(history: History) -> Report:
         *_untraced(history.documents, submits),
         *_twice(history.documents),
         *_keys(submits),
+        *_pushed_first(history),
     ]
     known = {document.id for document in history.documents}
     violations += [
@@ -62,6 +66,17 @@ def _untraced(documents: tuple[Document, ...], submits: list[Operation]) -> list
                 )
             )
     return found
+
+
+def _pushed_first(history: History) -> list[Violation]:
+    """The index knew a job that MongoDB never had: it was pushed before it was durable."""
+    known = {document.id for document in history.documents}
+    pushed = sorted({event.job_id for event in history.queue_events if event.kind == "ready"} - known)
+    return [
+        Violation("pushed-unstored", "Redis was told of it, and it was never stored", job_id)
+        for job_id in pushed
+        if not job_id.startswith(FORGED)
+    ]
 
 
 def _twice(documents: tuple[Document, ...]) -> list[Violation]:

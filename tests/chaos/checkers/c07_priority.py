@@ -17,6 +17,8 @@ from headrace.contracts.job import SCORE_STEP
 from .attempts import Attempt, all_attempts, is_disturbed
 from .report import Report, Violation
 
+LYING = frozenset({"lie", "old-copy"})
+"""Faults after which Redis may say anything until it has been mended."""
 STALE_FACTOR = 5
 STALE_SECONDS = 0.2
 """A claimed job that has not started for max(5 x horizon, 0.2 s) is handed back."""
@@ -29,7 +31,8 @@ def check_priority(history: History) -> Report:
     ahead, waits = _claimed_ahead(history, attempts), _waits(history, attempts)
     claims = sum(event.kind == "claimed" for event in history.queue_events)
     figures: dict[str, float] = {"claimed ids": claims, "inversions": len(inversions), "starts timed": len(waits)}
-    violations = [*inversions, *ahead]
+    misplaced = [] if any(fault.kind in LYING for fault in history.fired) else list(_misplaced(history))
+    violations = [*inversions, *ahead, *misplaced]
     if waits:
         figures["longest wait for a thread, s"] = max(seconds for seconds, _ in waits)
     allowed = _allowed_wait(history)
@@ -83,25 +86,40 @@ def _compare(taken: dict[str, float], left: dict[str, float]) -> Iterator[Violat
 
 
 def _claimed_ahead(history: History, attempts: dict[tuple[str, int], Attempt]) -> Iterator[Violation]:
-    """With horizon 0 nobody holds more jobs than it has threads."""
+    """With horizon 0 nobody has more claimed jobs that have not started than it has threads."""
     slots = int(history.run.settings.get("slots", 0))
     if not slots or history.run.settings.get("horizon", 1) > 0:
         return
+    started = {(e.job_id, e.attempt): e.at for e in history.effects if e.phase == "start" and e.sink == "plain"}
     steps: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
-    for attempt in attempts.values():
+    for key, attempt in attempts.items():
+        over = min(attempt.end.at if attempt.end is not None else float("inf"), started.get(key, float("inf")))
         if attempt.owner is not None:
-            steps[attempt.owner].append((attempt.claim.at, 1))
-            if attempt.end is not None:
-                steps[attempt.owner].append((attempt.end.at, -1))
+            steps[attempt.owner] += [(attempt.claim.at, 1), (max(over, attempt.claim.at), -1)]
     for owner, changes in sorted(steps.items()):
         held = most = 0
         for _, change in sorted(changes):
             held += change
             most = max(most, held)
         if most > slots:
-            yield Violation(
-                "ahead", f"{owner} held {most} jobs at once with {slots} threads and nothing to claim ahead"
-            )
+            says = f"{owner} held {most} jobs that had not started, with {slots} threads and nothing to claim ahead"
+            yield Violation("ahead", says)
+
+
+def _misplaced(history: History) -> Iterator[Violation]:
+    """Among the ready a job stands where its document says: priority first, then age."""
+    documents = {document.id: document for document in history.documents}
+    told = set()
+    for event in history.queue_events:
+        document = documents.get(event.job_id)
+        if event.kind != "ready" or event.place is None or document is None or event.job_id in told:
+            continue
+        created_ms = (document.created_at + history.run.wall_at_zero) * 1000
+        ranks = {document.priority, 0} if document.boosted else {document.priority}
+        if all(abs(rank * SCORE_STEP + created_ms - event.place) > 2 for rank in ranks):
+            told.add(event.job_id)
+            says = f"stood among the ready at {event.place:.0f}; its priority is {document.priority}"
+            yield Violation("misplaced", says, event.job_id)
 
 
 def _waits(history: History, attempts: dict[tuple[str, int], Attempt]) -> list[tuple[float, Attempt]]:

@@ -17,10 +17,12 @@ from .c07_priority import check_priority
 from .c08_cancel import check_cancel
 from .c09_reads import check_reads
 from .c09_ready import check_ready
+from .c10_rebuilt import check_rebuilt
 from .c10_redis import check_redis
 from .c11_times import check_times
 from .c12_hygiene import check_hygiene
 from .c13_starts import check_starts
+from .c14_popped import check_popped
 from .report import Checker, Report, Violation
 
 CHECKERS: tuple[Checker, ...] = (
@@ -36,9 +38,11 @@ CHECKERS: tuple[Checker, ...] = (
     check_reads,
     check_ready,
     check_redis,
+    check_rebuilt,
     check_times,
     check_hygiene,
     check_starts,
+    check_popped,
 )
 
 

@@ -9,7 +9,7 @@ from .c00_faults import check_faults
 from .c01_lost import check_lost
 from .c02_ghosts import check_ghosts
 from .every import check
-from .histories import DONE, RUN, fault, finds, job, more, planned, ran, submit, whole
+from .histories import DONE, RUN, fault, finds, index, job, more, planned, ran, submit, whole
 
 GOOD = whole(job("a", *DONE), job("b", "submitted@1", "claimed@2", "retry@3", "claimed@4", "failed@5", max_retries=1))
 
@@ -129,6 +129,12 @@ def test_one_key_accepted_with_two_bodies() -> None:
 
 def test_something_ran_that_has_no_document() -> None:
     assert finds(check_ghosts, more(GOOD, effects=[ran("forged", at=3)])) == {"ghost-run"}
+
+
+def test_the_index_was_told_of_a_job_that_was_never_stored() -> None:
+    assert finds(check_ghosts, more(GOOD, queue_events=index("ready:a@1=5"))) == set()
+    assert finds(check_ghosts, more(GOOD, queue_events=index("ready:c@1=5"))) == {"pushed-unstored"}
+    assert finds(check_ghosts, more(GOOD, queue_events=index("ready:forged-f1-0@1=5"))) == set(), "our own lie"
 
 
 def test_a_replay_is_asked_for() -> None:

@@ -106,13 +106,34 @@ def test_after_a_loss_the_order_counts_again_from_the_rebuild_on() -> None:
     assert finds(check_priority, index_of(*lost, "complete@4", "claimed:l@5#1")) == {"order"}
 
 
-def test_with_nothing_to_claim_ahead_nobody_holds_more_than_its_threads() -> None:
+def test_with_nothing_to_claim_ahead_nobody_holds_more_unstarted_jobs_than_its_threads() -> None:
     """Two threads."""
     three = [job(name, "submitted@1", "claimed@2:w1", "completed@3") for name in "abc"]
-    assert finds(check_priority, whole(*three[:2])) == set()
     assert finds(check_priority, whole(*three)) == {"ahead"}
+    assert finds(check_priority, whole(*three[:2])) == set()
+    one_after_the_other = [job(n, "submitted@1", f"claimed@{2 + i}:w1", "completed@9") for i, n in enumerate("abc")]
+    assert finds(check_priority, whole(*one_after_the_other)) == set(), "settled later, started before"
     ahead_allowed = replace(RUN, settings={**SETTINGS, "horizon": 0.02})
     assert finds(check_priority, whole(*three, run=ahead_allowed)) == set()
+
+
+def place(rank: int, seconds: float = 1.0) -> str:
+    return f"{rank * SCORE_STEP + (RUN.wall_at_zero + seconds) * 1000:.0f}"
+
+
+@pytest.mark.parametrize(
+    ("where", "rules"),
+    [(place(1), set()), (place(0), {"misplaced"}), (place(2), {"misplaced"}), (place(1, 1.5), {"misplaced"})],
+)
+def test_a_place_is_priority_and_age(where: str, rules: set[str]) -> None:
+    history = whole(job("a", *DONE), queue_events=index(f"ready:a@1={where}", "claimed:a@2#w1.1"))
+    assert finds(check_priority, history) == rules
+    assert finds(check_priority, more(history, fired=[fault("lie", "redis", at=1)])) == set()
+
+
+def test_a_boosted_job_stands_at_either_place() -> None:
+    steps = index(f"ready:a@1={place(1)}", f"ready:a@1.5={place(0)}", "claimed:a@2#w1.1")
+    assert finds(check_priority, whole(job("a", *DONE, boosted=True), queue_events=steps)) == set()
 
 
 def test_a_job_claimed_long_before_its_start() -> None:

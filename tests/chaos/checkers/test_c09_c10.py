@@ -3,12 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.chaos.history import CanaryHit, History, Operation, PoolIndex, Probe, Process, RedisKey
+from tests.chaos.history import CanaryHit, Document, History, Operation, PoolIndex, Probe, Process, RedisKey
 
 from .c09_reads import check_reads
 from .c09_ready import check_ready
+from .c10_rebuilt import check_rebuilt
 from .c10_redis import check_redis
-from .histories import DONE, RUN, fault, finds, job, more, read, submit, whole
+from .histories import DONE, RUN, fault, finds, index, job, more, read, submit, whole
 
 TWO_TRIES = job("a", "submitted@1", "claimed@2", "retry@3", "claimed@4", "completed@5")
 
@@ -179,3 +180,38 @@ def test_a_key_that_should_not_be(key: RedisKey, rule: str) -> None:
 def test_a_payload_in_redis() -> None:
     assert finds(check_redis, held(canary_hits=(CanaryHit("redis:chaos:{_events}:log", "payload:x"),))) == {"payload"}
     assert finds(check_redis, held(canary_hits=(CanaryHit("log:worker-0", "payload:x"),))) == set(), "C12's"
+
+
+# -- C10: a rebuild's end ------------------------------------------------------------------------------------------
+
+WAITED = job("a", "submitted@1", "claimed@9", "completed@10")
+
+
+@pytest.mark.parametrize(
+    ("steps", "rules"),
+    [
+        (("lost@4", "ready:a@5=5", "complete@6"), set()),
+        (("lost@4", "complete@6"), {"complete-missing"}),
+        (("lost@4", "ready:a@5=5", "left:a@5.5", "complete@6"), {"complete-missing"}),
+        (("ready:a@3=5", "lost@4", "complete@6", "ready:a@6.1=5"), {"complete-missing"}),
+        (("lost@4", "ready:a@5=5", "claimed:a@5.8#w1.1", "complete@6"), set()),
+    ],
+)
+def test_complete_means_complete(steps: tuple[str, ...], rules: set[str]) -> None:
+    assert finds(check_rebuilt, whole(WAITED, queue_events=index(*steps))) == rules
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        job("a", "submitted@5.5", "claimed@9", "completed@10"),
+        job("a", "submitted@1", "claimed@5.5", "completed@10"),
+        job("a", "submitted@1", "claimed@6.2", "completed@10"),
+        job("a", "submitted@1", "claimed@9", "completed@10", run_at=8.0),
+        job("a", "submitted@1", "claimed@2", "retry@3", "claimed@9", "completed@10"),
+        job("a", "submitted@1", "claimed@9", "completed@10", pool="other"),
+    ],
+    ids=["just come", "just gone", "about to go", "not due", "perhaps backing off", "of another pool"],
+)
+def test_a_job_that_need_not_be_there(other: Document) -> None:
+    assert finds(check_rebuilt, whole(other, queue_events=index("lost@4", "complete@6"))) == set()

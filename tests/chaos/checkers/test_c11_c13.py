@@ -18,6 +18,7 @@ from tests.chaos.history import (
 from .c11_times import check_times
 from .c12_hygiene import check_hygiene
 from .c13_starts import check_starts
+from .c14_popped import check_popped
 from .histories import DONE, fault, finds, index, job, more, ran, submit, whole
 
 # -- C11: lease 4, sweep 1, probe 1, leader 4, election 4, rebuild 1000/s -------------------------------------------
@@ -60,8 +61,23 @@ def test_the_clock_begins_when_the_last_other_fault_is_over() -> None:
     assert finds(check_times, whole(late, fired=(KILLED, away))) == set()
 
 
+def test_another_fault_lasts_until_its_own_recovery_is_over_where_the_run_says_how_long_that_takes() -> None:
+    late = job("a", "submitted@1", "claimed@2:w1", "host_lost@12", "claimed@13:w2", "completed@14")
+    away = fault("pause", "recovery", at=3.5, ended=5, id_="f2")
+    history = whole(late, fired=(KILLED, away))
+    assert finds(check_times, history) == {"a worker killed"}
+    settling = replace(history, run=replace(history.run, settings=history.run.settings | {"settle": 6}))
+    assert finds(check_times, settling) == set()
+
+
+def test_b_a_claim_straight_from_mongodb_counts_as_well() -> None:
+    claimed = job("a", "submitted@1", "claimed@6", "completed@6.5")
+    history = whole(claimed, fired=(FLUSH,), queue_events=index("lost@5", "complete@6.5"))
+    assert finds(check_times, history) == set()
+
+
 FLUSH = fault("flush", "redis", at=5)
-WAITING = job("a", "submitted@1", "claimed@8", "completed@9")
+WAITING = job("a", "submitted@1", "claimed@9", "completed@9.5")
 
 
 @pytest.mark.parametrize(
@@ -225,3 +241,28 @@ def test_expired_before_its_time() -> None:
     late = job("a", "submitted@1", "expired@9", expires_at=8.5)
     assert finds(check_starts, whole(late, job("b", *DONE))) == set()
     assert finds(check_starts, whole(replace(late, expires_at=20.0), job("b", *DONE))) == {"expired-early"}
+
+
+# -- C14 -----------------------------------------------------------------------------------------------------------
+
+WAITS = job("a", "submitted@1", "claimed@20:w2", "completed@21")
+POPPED = ("ready:a@1=5", "claimed:a@2=5#w1.1")
+
+
+def test_an_id_that_a_living_worker_took_and_forgot() -> None:
+    assert finds(check_popped, whole(WAITS, queue_events=index(*POPPED))) == {"forgotten"}
+    assert finds(check_popped, whole(job("a", "submitted@1"), queue_events=index(*POPPED))) == {"forgotten"}
+
+
+def test_an_id_that_was_claimed_put_back_or_finished() -> None:
+    assert finds(check_popped, whole(job("a", *DONE), queue_events=index(*POPPED))) == set()
+    assert finds(check_popped, whole(WAITS, queue_events=index(*POPPED, "ready:a@7=5"))) == set()
+    assert finds(check_popped, whole(WAITS, queue_events=index(*POPPED, "ready:a@8.5=5"))) == {"forgotten"}
+
+
+def test_an_id_whose_worker_or_index_or_store_is_gone() -> None:
+    taken = whole(WAITS, queue_events=index(*POPPED, "ready:a@10=5"))
+    assert finds(check_popped, taken) == {"forgotten"}
+    assert finds(check_popped, more(taken, fired=[fault("kill", "worker", at=2.1, owners=("w1",))])) == set()
+    assert finds(check_popped, more(taken, fired=[fault("pause", "mongod:majority", at=2.1, ended=6)])) == set()
+    assert finds(check_popped, whole(WAITS, queue_events=index(*POPPED, "lost@3"))) == set()

@@ -1,0 +1,60 @@
+"""C10b (I6, I8): when a rebuild is declared finished, every job that waits is in the index.
+
+Judged at the moment of the declaration, because reconcile would hide a gap within seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.chaos.history import Document, History, QueueEvent
+
+from .report import Report, Violation
+
+MARGIN_SECONDS = 1.0
+"""A job that came, went or was due so shortly before or after may be on its way."""
+
+
+def check_rebuilt(history: History) -> Report:
+    """Replay each pool's index up to each declaration."""
+    rebuilds = [event for event in history.queue_events if event.kind == "complete"]
+    violations = [violation for rebuild in rebuilds for violation in _judge(history, rebuild)]
+    return Report("C10 rebuilt", ("I6", "I8"), len(rebuilds), tuple(violations), {"rebuilds": len(rebuilds)})
+
+
+def _judge(history: History, rebuild: QueueEvent) -> Iterator[Violation]:
+    ready: set[str] = set()
+    touched_at: dict[str, float] = {}
+    for event in sorted(history.queue_events, key=lambda event: event.order):
+        if event.pool != rebuild.pool:
+            continue
+        if event.order >= rebuild.order:
+            break
+        if event.kind == "lost":
+            ready = set()
+        elif event.kind == "ready":
+            ready.add(event.job_id)
+        else:
+            ready.discard(event.job_id)
+        if event.kind == "claimed":
+            touched_at[event.job_id] = event.at
+    missing = sorted(
+        document.id
+        for document in history.documents
+        if document.pool == rebuild.pool
+        and document.id not in ready
+        and _waits_around(document, rebuild.at)
+        and touched_at.get(document.id, float("-inf")) < rebuild.at - MARGIN_SECONDS
+    )
+    for job_id in missing:
+        says = f"pool {rebuild.pool} was declared complete at {rebuild.at:.2f} s without it ({len(missing)} in all)"
+        yield Violation("complete-missing", says, job_id)
+
+
+def _waits_around(document: Document, at: float) -> bool:
+    """Whether it was queued and due from well before until well after."""
+    before = [entry for entry in document.log if entry.at <= at - MARGIN_SECONDS]
+    until = next((entry.at for entry in document.log if entry.at > at - MARGIN_SECONDS), float("inf"))
+    is_queued = bool(before) and before[-1].after == "queued" and until > at + MARGIN_SECONDS / 2
+    never_retried = len(before) == 1  # when a retried job is due its last document does not tell
+    return is_queued and never_retried and document.run_at <= at - MARGIN_SECONDS

@@ -1,0 +1,52 @@
+"""C14 (I4, I11): what a claim takes out of the index is claimed in MongoDB, put back, or its worker is gone.
+
+A claim whose answer was lost and that took other ids when it was repeated leaves the first ones with nobody: they wait
+until they are swept, although their worker is alive and well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tests.chaos.history import History, QueueEvent
+
+from .report import Report, Violation
+
+PATIENCE_SECONDS = 6.0
+"""The deadline of a claim in MongoDB, and one second; its store may also be away (a fault that is on)."""
+
+
+def check_popped(history: History) -> Report:
+    """Follow every claimed id to what came next."""
+    claimed = [event for event in history.queue_events if event.kind == "claimed" and event.call]
+    violations = list(_forgotten(history, claimed))
+    return Report(
+        "C14 popped",
+        ("I4", "I11"),
+        len(claimed),
+        tuple(violations),
+        {"ids": len(claimed), "forgotten": len(violations)},
+    )
+
+
+def _forgotten(history: History, claimed: list[QueueEvent]) -> Iterator[Violation]:
+    steps: defaultdict[str, list[float]] = defaultdict(list)
+    for document in history.documents:
+        steps[document.id] += [entry.at for entry in document.log]
+    for event in history.queue_events:
+        if event.kind in {"ready", "left"}:
+            steps[event.job_id].append(event.at)
+    losses = [event.at for event in history.queue_events if event.kind == "lost"]
+    gone = {owner for fault in history.fired for owner in fault.owners}
+    for event in claimed:
+        owner = event.call.rpartition(".")[0]
+        if event.job_id not in steps or owner in gone or any(at >= event.at for at in losses):
+            continue
+        following = min((at for at in steps[event.job_id] if at > event.at - 0.05), default=None)
+        until = history.run.quiet_at if following is None else following
+        calm = max((f.ended or f.at for f in history.fired if f.at <= until), default=event.at)
+        waited = until - max(event.at, calm)
+        if waited > PATIENCE_SECONDS:
+            says = f"taken at {event.at:.2f} s by {owner}, which did nothing with it for {waited:.1f} s"
+            yield Violation("forgotten", says, event.job_id)

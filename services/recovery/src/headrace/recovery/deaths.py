@@ -10,6 +10,7 @@ import structlog
 from headrace.recovery.counts import Counts
 from headrace.recovery.lease_watch import LeaseWatch
 from headrace.recovery.parts import Parts
+from headrace.runtime.process.failpoints import afp
 
 MAX_GAP_SECONDS = 10.0
 
@@ -48,8 +49,10 @@ class DeathDuty:
             leases = {child.id: child.lease_until for child in await self._incarnations.alive()}
             lapsed = self._watch.look(leases, asked=asked, answered=self._clock())
             for incarnation_id, lease_until in lapsed.items():
+                await afp("before_declare_lost")
                 # The update asks the server's clock too; until it agrees the lease is looked at again.
                 if await self._incarnations.declare_lost(incarnation_id, lease_until=lease_until):
+                    await afp("after_declare_lost")
                     counts["worker_lost"] += 1
                     log.warning("recovery.worker_lost", incarnation=incarnation_id, lease_until=lease_until.isoformat())
         except BaseException:

@@ -54,6 +54,7 @@ class Leadership:
         """
         asked, was_leading = self._clock(), self.is_leading()
         # Behind the breaker: while MongoDB is away the lease ends by itself, and with it every duty.
+        await afp("before_leader_lock")
         epoch = await self._mongo.call(self._lease.acquire)
         if epoch is None:
             if was_leading:

@@ -54,6 +54,7 @@ class OrphanDuty:
         await afp("between_hand_back_and_push")
         jobs = [job for job, _ in moved]
         await push_moved(self._parts, jobs)
+        await afp("after_push")
         await announce_moved(self._parts, jobs)
         for result in results:
             if isinstance(result, BaseException):

@@ -117,6 +117,7 @@ class RebuildDuty:
         if not await self._parts.queue.finish_rebuild(rebuild.pool, rebuild.marker):
             log.warning("recovery.rebuild_lost", pool=rebuild.pool)
             return False
+        await afp("after_finish_rebuild")
         seconds = round(time.monotonic() - rebuild.began, 3)
         log.info("recovery.rebuild_finished", pool=rebuild.pool, added=rebuild.added, seconds=seconds)
         return True

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from headrace.contracts.errors import AlreadyTerminalError, ForbiddenError, OutcomeUnknownError
 from headrace.contracts.job import Job
+from headrace.runtime.process.failpoints import afp
 from headrace.runtime.store.values import CancelVerdict
 from headrace.runtime.web.auth import Scope, Token, authorize
 from headrace.runtime.web.query import check_names
@@ -53,12 +54,14 @@ async def _cancel_and_note(request: web.Request, job_id: str, token: Token) -> t
 
 async def _cancel(services: Services, job_id: str, tenant: str | None) -> tuple[Job, CancelVerdict]:
     stores = services.stores
+    await afp("before_cancel")
     try:
         job, verdict = await stores.mongo.write(lambda: services.states.cancel(job_id, tenant=tenant, by=WRITER))
     except OutcomeUnknownError:
         raise OutcomeUnknownError(
             "the cancel was sent to MongoDB, which did not confirm it; repeat it", job_id=job_id, retry_after_seconds=2
         ) from None
+    await afp("after_cancel")
     if verdict is CancelVerdict.CANCELLED:
         # The ghost that stays when this fails is dropped at its claim.
         services.tasks.afterwards("remove", stores.redis.call(lambda: stores.queue.remove(job.pool, [job.id])))

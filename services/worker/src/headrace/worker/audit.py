@@ -12,6 +12,7 @@ import structlog
 
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.contracts.states import JobState, Reason
+from headrace.runtime.process.failpoints import afp
 from headrace.runtime.queue.base import Entry, JobQueue
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import OwnJob, Settlement, SettleVerdict
@@ -90,7 +91,9 @@ class Audit:
 
     async def _release(self, unknown: list[OwnJob]) -> int:
         settlements = [Settlement(own.job_id, own.attempt, JobState.QUEUED, Reason.RELEASED) for own in unknown]
+        await afp("worker.before_release")
         answers = await self._state.settle(settlements, by=self._incarnation)
+        await afp("worker.after_release")
         entries = [
             Entry(own.job_id, own.score, token=own.claim_token or "")
             for own, answer in zip(unknown, answers, strict=True)

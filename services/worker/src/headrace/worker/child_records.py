@@ -8,6 +8,7 @@ import socket
 import structlog
 
 from headrace.contracts.errors import StoreUnavailableError
+from headrace.runtime.process.failpoints import afp
 from headrace.runtime.store.incarnations import Incarnations
 from headrace.worker.child_process import ChildProcess, Ending
 from headrace.worker.pools import ChildPlan
@@ -41,6 +42,7 @@ class ChildRecords:
         """A child must not claim before a majority knows it. False: the service ends, and it was not written."""
         while True:
             try:
+                await afp("worker.before_register")
                 await self._incarnations.register(
                     incarnation,
                     service=self._service,
@@ -51,6 +53,7 @@ class ChildRecords:
                     version=self._version,
                     lease_seconds=self._lease_seconds,
                 )
+                await afp("worker.after_register")
             except StoreUnavailableError as error:
                 log.warning("child.not_registered", pool=plan.pool, detail=str(error))
                 await self._pause(STORE_PAUSE_SECONDS)
@@ -73,6 +76,7 @@ class ChildRecords:
         pause = STORE_PAUSE_SECONDS
         while True:
             try:
+                await afp("worker.before_mark_dead")
                 await self._incarnations.mark_dead(
                     child.incarnation,
                     exit_record=ending.record,
@@ -80,6 +84,7 @@ class ChildRecords:
                     culprit=child.culprit,
                     pid=child.pid,
                 )
+                await afp("worker.after_mark_dead")
             except StoreUnavailableError as error:
                 log.warning("child.death_not_written", incarnation=child.incarnation, detail=str(error))
                 if self._ending.is_set():

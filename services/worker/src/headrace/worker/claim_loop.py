@@ -161,6 +161,7 @@ class ClaimLoop:
         token = f"{self._incarnation}.{new_token()}"  # names its holder, so that a dead one's ids can be swept at once
         self._held.open_tokens.add(token)  # before the pop: the audit must not release what is being claimed
         try:
+            await afp("worker.before_pop")
             claim, indexed = await self._pop(token, count)
             if not claim.ids:
                 return _pause(claim)

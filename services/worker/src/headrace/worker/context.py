@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from headrace.contracts.errors import JobCancelled, LeaseLost, StoreUnavailableError
 from headrace.contracts.executor import JobLog
+from headrace.runtime.process.failpoints import afp
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.worker.attempt_log import AttemptLog
 from headrace.worker.breakers import Dependencies
@@ -124,11 +125,13 @@ class RunningContext:
         """See `JobContext.save_checkpoint`. While MongoDB is away it waits, as long as the job's own limit allows."""
         self.check()
         text = bounded_json(value, what="checkpoint", limit_bytes=self._limit_bytes)
+        await afp("worker.before_checkpoint")
         await self._until_saved(
             lambda: self._state.save_checkpoint(
                 self.job_id, self.attempt, self._owner, text, started_ms_ago=self._held.started_ms_ago()
             )
         )
+        await afp("worker.after_checkpoint")
         self._checkpoint = json.loads(text)
 
     def dependency(self, name: str) -> AbstractAsyncContextManager[None]:

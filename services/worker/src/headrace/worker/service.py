@@ -18,6 +18,7 @@ from headrace.contracts.config import JobConfig
 from headrace.contracts.heartbeat import Heartbeat
 from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.process.every import every
+from headrace.runtime.process.failpoints import afp
 from headrace.runtime.process.ids import new_token
 from headrace.runtime.queue.client import redis_client
 from headrace.runtime.queue.hints import Hints
@@ -167,9 +168,11 @@ class JobWorkerService:
         live = [child for child in self.pools.children() if not self._is_stuck(child)]
         if not live:
             return 0
+        await afp("worker.before_renew")
         alive = await self._incarnations.renew(
             [child.incarnation for child in live], lease_seconds=self.config.lease_seconds
         )
+        await afp("worker.after_renew")
         for child in live:
             # A child that drains says goodbye itself, and its process ends a moment later.
             if child.incarnation not in alive and not (child.ended.done() or child.asked):

@@ -124,6 +124,7 @@ class Settler:
             if self._announcer is not None:
                 self._announcer.settled(zip(ours, answers, strict=True))
             await self._index(ours, answers)
+            await afp("worker.after_index")
             self._count(answers)
         self._board.count(fenced=len(batch) - len(ours))
 

@@ -15,9 +15,10 @@ from headrace.scheduler.drafts import Draft
 from headrace.scheduler.tasks import Tasks
 
 MAX_BATCH = 1000
-LANES = 4
+LANES = 2
 """Commits of one pool under way at once. While one waits for the disk the next may begin, so nobody waits in an idle
-or lightly loaded service; when all are busy, what arrives gathers into the next batch."""
+or lightly loaded service; when all are busy, what arrives gathers into the next batch. With one, a slow flush of the
+disk holds everybody up; with four, a busy service pays the cost of a whole commit for nearly every job."""
 WAIT_SECONDS = 1.8
 """A submission that has not begun to be stored by then is refused: the answer comes within two seconds."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
-from recovery_stage import POOL, Process, Stage
+from recovery_stage import LONG_AGO, POOL, Process, Stage
 
 from headrace.contracts.config import JobConfig
 from headrace.contracts.states import JobState
@@ -107,7 +108,7 @@ async def test_a_store_that_does_not_answer_is_code_4(
 async def test_the_command_is_what_the_entry_point_runs(config: JobConfig, tmp_path: Path) -> None:
     with Process(config, tmp_path / "log", "--once", "--check") as process:
         assert await process.ended() == 0
-    assert (tmp_path / "log").read_text().endswith("orphans: 0\nclean\n")
+    assert (tmp_path / "log").read_text().endswith("places past their time: 0\nclean\n")
 
 
 def test_a_wrong_setting_is_code_2(settings: None, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -118,6 +119,50 @@ def test_a_wrong_setting_is_code_2(settings: None, monkeypatch: pytest.MonkeyPat
 
 def test_the_report_lines_up() -> None:
     drift = {"crawl": Counts(missing=12), "a-very-long-name": Counts(ghost=3)}
-    lines = text(Report(drift=drift, incomplete=["crawl"], orphans=2, mended=Counts())).splitlines()
-    assert len({len(line) for line in lines[:3]}) == 1
-    assert lines[3:] == ["orphans: 2", "repaired: nothing", "differences were found"]
+    lines = text(Report(drift=drift, incomplete=["crawl", "left"], waits={"orphans": 2}, mended=Counts())).splitlines()
+    assert len({len(line) for line in lines[:4]}) == 1
+    assert lines[3].split() == ["left", "-", "-", "-", "-", "no"]
+    assert lines[4:] == ["orphans: 2", "repaired: nothing", "differences were found and repaired"]
+
+
+async def test_everything_that_waits_for_recovery_is_told_and_repaired(
+    stage: Stage, settings: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await stage.complete()
+    await stage.worker("w-live")
+    await stage.running("w-gone")
+    await stage.running("w-live", timeout_seconds=5)
+    await stage.running("w-live", timeout_seconds=9999, cancel_requested_at=LONG_AGO)
+    await stage.job(expires_at=LONG_AGO)
+    await stage.job(indexed=False)
+    await stage.redis.zadd(stage.keys.reserved, {make_job_id(): 1})
+    once_each = {
+        "orphans": 1,
+        "overdue runs": 1,
+        "unanswered cancels": 1,
+        "jobs not started in time": 1,
+        "jobs not pushed yet": 1,
+        "places past their time": 1,
+    }
+    assert (await once._check(stage.parts)).waits == once_each
+    capsys.readouterr()
+    assert await run("--check", "--json") == 1
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (found["verdict"], found["waits"], found["mended"]) == ("differences were found", once_each, None)
+    assert await run("--repair", "--json") == 0
+    repaired = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (repaired["verdict"], repaired["left"]) == ("differences were found and repaired", {})
+    assert repaired["waits"] == once_each
+    assert set((await once._check(stage.parts)).waits.values()) == {0}
+
+
+async def test_what_could_not_be_repaired_is_code_1(
+    settings: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def repair(_parts: object) -> Report:
+        return Report(drift={}, incomplete=[], mended=Counts(orphaned=3), left={"orphans": 2, "incomplete pools": 0})
+
+    monkeypatch.setattr(once, "_repair", repair)
+    assert await run("--repair") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == ["repaired: orphaned 3", "left: orphans 2", "not everything could be repaired"]

@@ -17,6 +17,7 @@ from headrace.recovery.full import FullPass
 from headrace.recovery.ghosts import APART_SECONDS, GhostDuty, Suspects
 from headrace.recovery.mend import Mender
 from headrace.recovery.orphans import OrphanDuty
+from headrace.recovery.overdue import CancelDuty, TimeoutDuty
 from headrace.recovery.parts import NAME, Parts, open_parts
 from headrace.recovery.pools import Pools
 from headrace.recovery.rebuild import RebuildDuty
@@ -30,21 +31,23 @@ EXIT_CLEAN = 0
 EXIT_DRIFT = 1
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 4
+LOOK = 1000
+"""What waits is counted up to so many."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command.
 
     Returns:
-        0 when nothing differs or everything was repaired, 1 when `--check` found a difference, 2 for wrong arguments
-        or settings, 4 when a store does not answer.
+        0 when nothing differs or everything was repaired, 1 when `--check` found a difference or `--repair` left one,
+        2 for wrong arguments or settings, 4 when a store does not answer.
     """
     options = _parse(arguments)
     try:
         config, _ = load_config()
         failpoints.install(config.failpoints)
         configure_logging(config, service=NAME)
-        return asyncio.run(_run(config, repair=options.repair))
+        return asyncio.run(_run(config, repair=options.repair, as_json=options.json))
     except ConfigError as error:
         return _fail(str(error), EXIT_USAGE)
     except StoreUnavailableError as error:
@@ -60,6 +63,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--check", action="store_true", help="only look; exit 1 when something differs")
     what.add_argument("--repair", action="store_true", help="mend what differs; safe beside running services")
+    parser.add_argument("--json", action="store_true", help="the report as JSON")
     return parser.parse_args(arguments)
 
 
@@ -68,7 +72,7 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-async def _run(config: JobConfig, *, repair: bool) -> int:
+async def _run(config: JobConfig, *, repair: bool, as_json: bool) -> int:
     parts = open_parts(config)
     try:
         await parts.database.ping()
@@ -76,28 +80,29 @@ async def _run(config: JobConfig, *, repair: bool) -> int:
         found = await (_repair(parts) if repair else _check(parts))
     finally:
         await parts.close()
-    sys.stdout.write(report.text(found))
-    return EXIT_CLEAN if repair or found.is_clean else EXIT_DRIFT
+    sys.stdout.write(report.as_json(found) if as_json else report.text(found))
+    return EXIT_CLEAN if (found.is_repaired if repair else found.is_clean) else EXIT_DRIFT
 
 
 async def _check(parts: Parts) -> report.Report:
     pools = Pools(parts)
-    incomplete = [pool for pool in await pools.names() if not await parts.queue.is_complete(pool)]
+    incomplete = await _incomplete(parts, pools)
     comparison = FullPass(parts, pools, None)
     await comparison.run_once()
-    orphans = await parts.jobs.orphans(parts.incarnations.collection, limit=1000)
-    return report.Report(drift=comparison.drift, incomplete=incomplete, orphans=len(orphans))
+    return report.Report(drift=comparison.drift, incomplete=incomplete, waits=await _waits(parts, pools))
 
 
 async def _repair(parts: Parts) -> report.Report:
     pools, suspects = Pools(parts), Suspects()
-    incomplete = [pool for pool in await pools.names() if not await parts.queue.is_complete(pool)]
+    incomplete, waits = await _incomplete(parts, pools), await _waits(parts, pools)
     comparison = FullPass(parts, pools, Mender(parts, suspects))
-    mended, orphans = Counts(), Counts()
+    mended = Counts()
     while found := await OrphanDuty(parts).run_once():
-        orphans += found
+        mended += found
     for duty in (
         ExpiryDuty(parts),
+        TimeoutDuty(parts),
+        CancelDuty(parts),
         RebuildDuty(parts, pools),
         StoredDuty(parts, pools),
         ReservationDuty(parts, pools),
@@ -111,6 +116,23 @@ async def _repair(parts: Parts) -> report.Report:
         await asyncio.sleep(APART_SECONDS)
         while len(suspects):
             mended += await GhostDuty(parts, suspects).run_once()
-    return report.Report(
-        drift=comparison.drift, incomplete=incomplete, orphans=sum(orphans.values()), mended=mended + orphans
-    )
+    left = {"incomplete pools": len(await _incomplete(parts, pools)), **await _waits(parts, pools)}
+    return report.Report(drift=comparison.drift, incomplete=incomplete, waits=waits, mended=mended, left=left)
+
+
+async def _incomplete(parts: Parts, pools: Pools) -> list[str]:
+    return [pool for pool in await pools.names() if not await parts.queue.is_complete(pool)]
+
+
+async def _waits(parts: Parts, pools: Pools) -> dict[str, int]:
+    names = await pools.names()
+    stored = [await parts.reconcile.stored(pool, limit=LOOK) for pool in names]
+    places = [await parts.queue.expired_reservations(pool, limit=LOOK) for pool in names]
+    return {
+        "orphans": len(await parts.jobs.orphans(parts.incarnations.collection, limit=LOOK)),
+        "overdue runs": len(await TimeoutDuty(parts).find()),
+        "unanswered cancels": len(await CancelDuty(parts).find()),
+        "jobs not started in time": len(await parts.reads.expired_ids(limit=LOOK)),
+        "jobs not pushed yet": sum(map(len, stored)),
+        "places past their time": sum(map(len, places)),
+    }

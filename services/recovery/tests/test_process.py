@@ -54,8 +54,10 @@ async def test_hazard_26_a_killed_leader_is_followed_within_its_lease(
 HALF_WAY = [
     "between_select_and_update",
     "between_hand_back_and_push",
+    "after_push",
     "during_rebuild",
     "before_finish_rebuild",
+    "after_finish_rebuild",
     "between_dead_claims_look_and_move",
     "between_sweep_look_and_move",
     "between_overdue_look_and_update",
@@ -114,7 +116,8 @@ async def test_hazard_26_a_pass_that_dies_half_way_is_ended_by_the_next(config: 
 def test_hazard_26_no_failpoint_of_recovery_is_left_out() -> None:
     source = Path(rebuild.__file__).parent
     named = {name for file in source.glob("*.py") for name in re.findall(r'fp\("(\w+)"\)', file.read_text())}
-    assert named == {*HALF_WAY, "holding_leader_lock"}
+    elsewhere = {"before_leader_lock", "holding_leader_lock", "before_declare_lost", "after_declare_lost"}
+    assert named == {*HALF_WAY, *elsewhere}
 
 
 async def test_hazard_26_a_rebuild_cut_at_ten_moments_ends_complete(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from .plan import Plan, described, make_plan
+from .plan import Plan, described, failpoint_plan, make_plan
 from .replica_set import ReplicaSet
 from .run import Outcome, commit, run_plan, save_outcome
 from .table import save_results, show_line, show_totals
@@ -22,6 +22,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, action="append", default=[], help="run this seed (may be repeated)")
     parser.add_argument("--seeds", default="", help="run these seeds: 1-8")
     parser.add_argument("--plan", type=Path, action="append", default=[], help="run the plan in this file")
+    parser.add_argument("--failpoints", action="store_true", help="run every failpoint with every action")
+    parser.add_argument("--failpoint", action="append", default=[], help="only these failpoints (may be repeated)")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long clients and faults go on")
     parser.add_argument("--mode", choices=("safety", "liveness"), default="safety")
     parser.add_argument("--times", type=int, default=1, help="run each plan so many times")
@@ -38,6 +40,8 @@ def plans_of(arguments: argparse.Namespace) -> list[Plan]:
         seeds += range(int(first), int(last or first) + 1)
     plans = [make_plan(seed, seconds=arguments.seconds, mode=arguments.mode) for seed in seeds]
     plans += [Plan.from_json(path.read_text(encoding="utf-8")) for path in arguments.plan]
+    if arguments.failpoints or arguments.failpoint:
+        plans.insert(0, failpoint_plan(arguments.failpoint))
     return [plan for plan in plans for _ in range(arguments.times)]
 
 

@@ -86,6 +86,18 @@ class Nemesis:
         if self._under_way:
             await asyncio.wait(self._under_way)
 
+    async def run_in_turn(self, faults: tuple[PlannedFault, ...]) -> None:
+        """Those of a lane one after the other, each when the one before it is over; the lanes beside each other."""
+        lanes: dict[str, list[PlannedFault]] = {}
+        for fault in faults:
+            lanes.setdefault(fault.details.get("lane", ""), []).append(fault)
+
+        async def follow(lane: list[PlannedFault]) -> None:
+            for fault in lane:
+                await self._one(fault)
+
+        await asyncio.gather(*(follow(lane) for lane in lanes.values()))
+
     async def _one(self, fault: PlannedFault) -> None:
         clock = self.ground.stack.clock
         await asyncio.sleep(max(0.0, fault.at - clock.now()))

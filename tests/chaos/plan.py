@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .failpoint_table import ACTIONS, PLACES
 from .history import PlannedFault
 
 CALM_S = 1.0
@@ -39,6 +40,8 @@ class Plan:
     faults: tuple[PlannedFault, ...]
     parts: dict[str, int] = field(default_factory=lambda: {"scheduler": 2, "worker": 2, "recovery": 2, "monitor": 1})
     load: Load = Load()
+    in_turn: bool = False
+    """Whether a fault begins when the one before it (of its lane) is over, instead of at its time."""
 
     def to_json(self) -> str:
         """As text, the same for the same plan."""
@@ -162,6 +165,22 @@ def make_plan(seed: int, *, seconds: float, mode: str = "safety") -> Plan:
         faults += _for_good(dice, seconds / 2)
     faults.sort(key=lambda fault: fault.at)
     return Plan(seed, mode, seconds, tuple(replace(fault, id=f"f{n}") for n, fault in enumerate(faults)))
+
+
+def failpoint_plan(names: Sequence[str] = (), actions: Sequence[str] = ACTIONS) -> Plan:
+    """Every failpoint with every action (or some of both), one after the other for each role, on one running system.
+
+    Each ends with its service ready again, so what happens is a sequence of single faults of each role; the roles go on
+    beside each other.
+    """
+    places = [place for place in PLACES if place.tested_by is None and (not names or place.name in names)]
+    faults = [
+        fault_of(f"failpoint:{place.name}:{action}", place.target, 0.0, lane=place.role)
+        for action in actions
+        for place in places
+    ]
+    numbered = tuple(replace(fault, id=f"p{number}") for number, fault in enumerate(faults))
+    return Plan(0, "failpoints", 0.0, numbered, load=Load(rate=15), in_turn=True)
 
 
 def fault_of(kind: str, target: str, at: float, *, lasts: float = 0.0, **details: str) -> PlannedFault:

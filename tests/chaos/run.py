@@ -16,7 +16,7 @@ import aiohttp
 
 from headrace.contracts.errors import HeadraceError
 
-from . import acts_links, acts_mongod, acts_processes, acts_redis  # noqa: F401 -- they register themselves
+from . import acts_failpoints, acts_links, acts_mongod, acts_processes, acts_redis  # noqa: F401 -- they register themselves
 from .calls import Calls
 from .checkers.every import check
 from .checkers.report import Report
@@ -244,7 +244,7 @@ class _Run:
             working = asyncio.create_task(workload.run(stop))
             await asyncio.sleep(WARM_UP_S)
             self._watchers.weigh()
-            await nemesis.run(self.plan.faults)
+            await (nemesis.run_in_turn if self.plan.in_turn else nemesis.run)(self.plan.faults)
             healed_at = self.clock.now()
             await asyncio.sleep(max(CALM_S, self.plan.seconds - healed_at))
             await self._until_accepted(healed_at)

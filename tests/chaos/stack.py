@@ -117,6 +117,8 @@ class Stack:
         self.children: dict[int, Child] = {}
         self.blamed: dict[int, str] = {}
         """Process → the fault that is to end it."""
+        self.armed: dict[tuple[str, str], str] = {}
+        """Failpoint and what it is to do → the fault that armed it."""
         self._counts = dict(parts)
         self._command = command
         self._keeper: asyncio.Task[None] | None = None
@@ -245,8 +247,8 @@ class Stack:
         }
         for number in range(len(names)):
             links[f"mongod-{number}"].rewrite = lambda: RenamesMembers(names)
-        failpoints = self.folder / "failpoints" / name
-        failpoints.mkdir(parents=True)
+        failpoints = self.folder / "failpoints" / role  # who of the role comes there first takes it
+        failpoints.mkdir(parents=True, exist_ok=True)
         part = Part(name, role, free_port(), links, {}, failpoints)
         part.env = self._environment(part, list(names.values()))
         self.parts[name] = part
@@ -312,7 +314,7 @@ class Stack:
                 started=part.started,
                 ended=self.clock.now() if code is not None else None,
                 exit_code=code,
-                ended_by=self.blamed.get(part.process.pid, by),
+                ended_by=self._culprit(part.process.pid) or by,
                 alive_after=code is None,
             ),
         )
@@ -349,7 +351,7 @@ class Stack:
                 started=child.started,
                 ended=child.ended,
                 exit_code=code,
-                ended_by=self.blamed.get(child.pid, "stop" if self._stopped_with(child) else None),
+                ended_by=self._culprit(child.pid) or ("stop" if self._stopped_with(child) else None),
                 alive_after=left,
             ),
         )
@@ -358,6 +360,31 @@ class Stack:
         own = [each for each in self.recorder.of("process") if each.name == child.part]
         last = own[-1] if own else None
         return last is not None and last.ended_by == "stop" and child.ended is not None and last.started < child.started
+
+    def arm(self, role: str, name: str, action: str, fault: str) -> None:
+        """Let the next process of a role that passes a failpoint do something there."""
+        self.armed[name, action] = fault
+        folder = self.folder / "failpoints" / role
+        draft = folder / f".{name}"
+        draft.write_text(action)
+        draft.rename(folder / name)
+
+    def fired(self, role: str, name: str, action: str) -> tuple[int, float] | None:
+        """Who passed an armed failpoint, and when on the run's clock; None: nobody yet."""
+        for file in (self.folder / "failpoints" / role).glob(f"{name}.*.fired"):
+            if file.read_text() == action:
+                pid, nanoseconds, _ = file.name.removeprefix(f"{name}.").split(".")
+                return int(pid), self.clock.of_monotonic(int(nanoseconds) / 1e9)
+        return None
+
+    def _culprit(self, pid: int) -> str | None:
+        """The fault that ended a process: by a signal, or by a failpoint that it passed."""
+        for file in (self.folder / "failpoints").glob(f"*/*.{pid}.*.fired"):
+            action = file.read_text()
+            name = file.name.split(f".{pid}.")[0]
+            if action.startswith("exit137") and (name, action) in self.armed:
+                return self.armed[name, action]
+        return self.blamed.get(pid)
 
     def living_children(self, name: str) -> list[Child]:
         """The children of a worker that run."""

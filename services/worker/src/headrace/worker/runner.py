@@ -84,13 +84,13 @@ class Runner:
         slot = self._slot()
         executor = self._executors[held.job.type]
         self._board.start(slot, held.job.id, held.job.attempt, held.job.timeout_seconds)
-        fp("worker.job_started")
         began = time.perf_counter()
         context: RunningContext | None = None
         lines = self._logs.open(held.job) if self._logs is not None else None
         try:
             CURRENT.set(lines)
             try:
+                fp("worker.job_started")
                 context = RunningContext(
                     held,
                     state=self._state,

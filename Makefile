@@ -67,7 +67,7 @@ check: lint types ## Everything CI checks before the slow suites
 
 .PHONY: bench
 bench: install ## Run the benchmarks, one after another
-	@for name in drain submit claim pickup memory; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+	@for name in job_queue drain submit claim pickup memory; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 .PHONY: openapi
 openapi: install ## Write services/scheduler/openapi.json anew from the routes

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import subprocess
-import sys
 from typing import Any
 
-import psutil
 from redis.asyncio import Redis
 
 from benchmarks.measure import Drain, watch_drain
+from benchmarks.stock import MESSAGES, stock_script, stock_workers
 from benchmarks.stores import Bench, bench_stores, end_children, median, report
 from headrace.local.stores import RedisServer
 
@@ -42,42 +39,18 @@ async def drain_ours(bench: Bench, *, jobs: int, slots: int, children: int) -> D
 
 async def drain_stock(redis_url: str, redis_pid: int, *, jobs: int, threads: int, processes: int) -> Drain:
     """The same with stock Dramatiq."""
-    environment = {**os.environ, "BENCH_REDIS_URL": redis_url}
     client: Any = Redis.from_url(redis_url)
     await client.flushall()
-    fill = f"from benchmarks.stock import noop\nfor _ in range({jobs}): noop.send()"
-    subprocess.run([sys.executable, "-c", fill], env=environment, check=True)  # noqa: ASYNC221 -- as below
-    process = subprocess.Popen(  # noqa: ASYNC220 -- nothing else runs on this loop
-        [sys.executable, "-m", "dramatiq", "benchmarks.stock", "-p", str(processes), "-t", str(threads), "--use-spawn"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    assert stock_script(redis_url, f"for _ in range({jobs}): noop.send()").wait() == 0  # nothing else runs on this loop
 
     async def ended() -> int:
-        return jobs - int(await client.hlen("stock:bench.msgs"))
+        return jobs - int(await client.hlen(MESSAGES))
 
     try:
-        pids = await _worker_pids(process.pid, processes)
-        return await watch_drain(jobs, ended, pids, store_pid=redis_pid)
+        with stock_workers(redis_url, processes=processes, threads=threads) as pids:
+            return await watch_drain(jobs, ended, pids, store_pid=redis_pid)
     finally:
-        process.terminate()
-        process.wait(20)
         await client.aclose()
-
-
-async def _worker_pids(parent: int, count: int) -> list[int]:
-    """The processes that run the jobs: the command's children that are no helpers of multiprocessing."""
-    for _ in range(500):
-        found = []
-        for child in psutil.Process(parent).children():
-            command = " ".join(child.cmdline())
-            if "spawn_main" in command and "resource_tracker" not in command:
-                found.append(child.pid)
-        if len(found) >= count:
-            return found
-        await asyncio.sleep(0.02)
-    raise TimeoutError("stock Dramatiq did not start its worker processes")
 
 
 async def run(*, jobs: int, slots: int, children: int, rounds: int) -> dict[str, Any]:
@@ -92,7 +65,6 @@ async def run(*, jobs: int, slots: int, children: int, rounds: int) -> dict[str,
                 stock.append(await drain_stock(other.url, other.pid, jobs=jobs, threads=slots, processes=children))
     result: dict[str, Any] = {
         "benchmark": "drain",
-        "title": f"{jobs} no-op jobs, {children} x {slots} slots, median of {rounds}",
         "jobs": jobs,
         "slots": slots,
         "children": children,
@@ -108,29 +80,38 @@ async def run(*, jobs: int, slots: int, children: int, rounds: int) -> dict[str,
     return result
 
 
-def main() -> None:
-    """Parse, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=10_000)
-    parser.add_argument("--slots", type=int, default=10)
-    parser.add_argument("--children", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    options = parser.parse_args()
-    result = asyncio.run(run(jobs=options.jobs, slots=options.slots, children=options.children, rounds=options.rounds))
+def rows_of(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The lines of one number of children."""
     rows = [
         (
-            label,
+            f"{label}, {result['children']} x {result['slots']} slots",
             f"{result[f'{name}_rate']:.0f}",
             f"{result[f'{name}_cpu_us']:.0f}",
             f"{result[f'{name}_store_cpu_us']:.0f}",
             ", ".join(f"{item['rate']:.0f}" for item in result[name]),
         )
-        for name, label in (("ours", "Headrace, majority-durable"), ("stock", "stock Dramatiq, RedisBroker"))
+        for name, label in (("ours", "Headrace"), ("stock", "stock Dramatiq"))
     ]
-    rows.append(("ratio", f"{result['ratio']:.2f}", "", "", ""))
+    return [*rows, ("ratio", f"{result['ratio']:.2f}", "", "", "")]
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=10_000)
+    parser.add_argument("--slots", type=int, default=10)
+    parser.add_argument("--children", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    options = parser.parse_args()
+    results = [
+        asyncio.run(run(jobs=options.jobs, slots=options.slots, children=children, rounds=options.rounds))
+        for children in options.children
+    ]
+    title = f"{options.jobs} no-op jobs, median of {options.rounds}; Headrace majority-durable, Dramatiq on RedisBroker"
     columns = ("", "jobs/s", "worker CPU µs/job", "store CPU µs/job", "every round")
-    report(result, rows, columns, as_json=options.json)
+    rows = [row for result in results for row in rows_of(result)]
+    report({"benchmark": "drain", "title": title, "results": results}, rows, columns, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,8 @@ class Bench:
     queue: RedisJobQueue
     redis_pid: int
     mongo_pid: int
+    redis_server: RedisServer
+    mongo_server: MongoServer
 
     async def empty(self) -> None:
         """Forget everything, so that every round starts alike."""
@@ -84,9 +86,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench_stores(**settings: Any) -> AsyncIterator[Bench]:
+async def bench_stores(*, cache_gb: float = 0.25, **settings: Any) -> AsyncIterator[Bench]:
     """Fresh stores; their addresses also stand in the environment, for the processes that a benchmark starts."""
-    with RedisServer() as redis_server, MongoServer() as mongo_server:
+    with RedisServer() as redis_server, MongoServer(cache_gb=cache_gb) as mongo_server:
         os.environ.update(
             JOB_REDIS_URL=redis_server.url,
             JOB_MONGO_URL=mongo_server.url,
@@ -108,7 +110,8 @@ async def bench_stores(**settings: Any) -> AsyncIterator[Bench]:
         pids = (redis_server.pid, mongo_server.pid)
         assert pids[0] is not None
         assert pids[1] is not None
-        bench = Bench(config, database, JobStateManager(database), redis, queue, pids[0], pids[1])
+        state = JobStateManager(database)
+        bench = Bench(config, database, state, redis, queue, pids[0], pids[1], redis_server, mongo_server)
         await bench.empty()
         try:
             yield bench

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,12 +18,15 @@ import aiohttp
 
 from benchmarks.measure import cpu_seconds
 from benchmarks.services import run_service
+from benchmarks.stock import stock_script
 from benchmarks.stores import Bench, bench_stores, median, percentile, report
 from headrace.contracts.executor import ExecutionPolicy
+from headrace.local.stores import RedisServer
 from headrace.runtime.process.ids import new_job_id
 from headrace.runtime.store.job_types import JobType, JobTypes
 
 SCHEMA = {"type": "object", "properties": {"note": {"type": "string"}}, "additionalProperties": False}
+JSON_TYPE = {"Content-Type": "application/json"}
 BODY = {"type": "noop", "payload": {"note": "benchmark"}}
 
 
@@ -59,10 +63,15 @@ async def closed_loop(clients: int, total: int, act: Callable[[], Awaitable[None
     return total / (time.perf_counter() - began)
 
 
-async def measure(bench: Bench, url: str, pid: int, *, rates: list[int], seconds: float, rounds: int) -> dict[str, Any]:
-    """Everything, in turns."""
+async def register_noop(bench: Bench) -> None:
+    """Let the scheduler take no-op jobs, and let Redis judge their bound."""
     await JobTypes(bench.database).register([JobType("noop", ExecutionPolicy(pool="default"), SCHEMA)])
     await bench.complete_pool()
+
+
+async def measure(bench: Bench, url: str, pid: int, *, rates: list[int], seconds: float, rounds: int) -> dict[str, Any]:
+    """Everything, in turns."""
+    await register_noop(bench)
     bare = bench.database.handle["bare"]
     result: dict[str, Any] = {"benchmark": "submit", "title": "submissions, majority-durable", "rates": {}}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
@@ -89,7 +98,16 @@ async def measure(bench: Bench, url: str, pid: int, *, rates: list[int], seconds
         result["single_max"] = round(await closed_loop(64, total, submit), 1)
         result["single_cpu_us"] = round((cpu_seconds(pid) - cpu) / total * 1e6, 1)
         result |= await _batches(session, url, pid)
+    result["stock_rate"] = _stock_rate()
     return result
+
+
+def _stock_rate() -> float:
+    """Messages per second of one producer of stock Dramatiq: a write to Redis alone, durable nowhere."""
+    with RedisServer() as other:
+        script = "noop.send(); began = time.perf_counter()\nfor _ in range(6000): noop.send()"
+        producer = stock_script(other.url, f"{script}\nprint(6000 / (time.perf_counter() - began))")
+        return round(float(producer.communicate()[0]), 1)
 
 
 def _row(ours: list[list[float]], theirs: list[list[float]]) -> dict[str, float]:
@@ -103,18 +121,19 @@ def _row(ours: list[list[float]], theirs: list[list[float]]) -> dict[str, float]
 
 
 async def _batches(session: aiohttp.ClientSession, url: str, pid: int) -> dict[str, float]:
-    body = {"jobs": [BODY] * 1000}
+    body = json.dumps({"jobs": [BODY] * 1000}).encode()
     jobs = 0
-    cpu, began = cpu_seconds(pid), time.perf_counter()
 
     async def one() -> None:
         nonlocal jobs
-        async with session.post(f"{url}/v1/jobs/batch", json=body) as response:
+        async with session.post(f"{url}/v1/jobs/batch", data=body, headers=JSON_TYPE) as response:
             found = await response.json()
             assert all(item["status"] == 201 for item in found["results"])
             jobs += len(found["results"])
 
-    await closed_loop(4, 60, one)
+    await closed_loop(4, 8, one)
+    jobs, cpu, began = 0, cpu_seconds(pid), time.perf_counter()
+    await closed_loop(4, 100, one)
     seconds = time.perf_counter() - began
     return {
         "batch_rate": round(jobs / seconds, 1),
@@ -148,6 +167,7 @@ def main() -> None:
     ]
     rows.append(("closed loop of 64", f"{result['single_max']:.0f}/s, {result['single_cpu_us']:.0f} µs CPU", "", ""))
     rows.append(("batches of 1000", f"{result['batch_rate']:.0f} jobs/s, {result['batch_cpu_us']:.0f} µs CPU", "", ""))
+    rows.append(("stock Dramatiq, send", f"{result['stock_rate']:.0f}/s, one producer, not durable", "", ""))
     columns = ("", "submit p50 / p99 ms", "bare insert p50 / p99 ms", "ratio p50 / p99")
     report(result, rows, columns, as_json=options.json)
 

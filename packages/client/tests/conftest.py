@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import uuid
@@ -14,8 +15,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from typer.testing import CliRunner, Result
 
 from headrace.client import Client
+from headrace.client.cli.app import app
 from headrace.local.mongo_server import MongoServer
 from headrace.local.ports import free_port
 from headrace.local.redis_server import RedisServer
@@ -49,6 +52,10 @@ class Server:
     def problem(code: str, status: int, headers: dict[str, str] | None = None, **more: Any) -> web.Response:
         document = {"type": f"/problems/{code}", "title": code, "status": status, "detail": f"about {code}"} | more
         return web.json_response(document, status=status, headers=headers, content_type="application/problem+json")
+
+    @staticmethod
+    def json(value: Any) -> web.Response:
+        return web.json_response(value)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json() if request.can_read_body else None
@@ -87,12 +94,53 @@ class Services:
 
     url: str
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a command that is to find them."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "JOB_"))}
+        return {**kept, "HEADRACE_URL": self.url, "NO_COLOR": "1"}
 
-@pytest.fixture(scope="module")
+
+class CommandLine:
+    """Runs `headrace` in the test's own process."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __call__(self, *words: str, code: int = 0, stdin: str | None = None, **environment: str) -> Result:
+        """Run a command that ends with this exit code."""
+        found = CliRunner().invoke(app, list(words), input=stdin, env={"HEADRACE_URL": self.url, **environment})
+        if found.exception is not None and not isinstance(found.exception, SystemExit):
+            raise found.exception
+        assert found.exit_code == code, (found.exit_code, found.output)
+        return found
+
+    def json(self, *words: str, code: int = 0, **more: Any) -> Any:
+        """The JSON that a command prints."""
+        return json.loads(self(*words, "--json", code=code, **more).stdout)
+
+    def lines(self, *words: str) -> list[Any]:
+        """The lines of JSON that a command prints."""
+        return [json.loads(line) for line in self(*words, "--json").stdout.splitlines()]
+
+
+@pytest.fixture
+def headrace(services: Services) -> CommandLine:
+    """The command line, and services behind it."""
+    return CommandLine(services.url)
+
+
+@pytest.fixture
+def headrace_at() -> type[CommandLine]:
+    """The command line for a server of the test's own."""
+    return CommandLine
+
+
+@pytest.fixture(scope="session")
 def services(
     redis_server: RedisServer, mongo_server: MongoServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Services]:
-    """A real scheduler and a real worker with the testing kit's executors, shared by the tests of a file."""
+    """A real scheduler and a real worker with the testing kit's executors, shared by all tests of a run."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     logs = tmp_path_factory.mktemp("logs")
     env = dict(os.environ) | {

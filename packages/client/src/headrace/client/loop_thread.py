@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Generator
+from concurrent.futures import wait
 from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
 _END: Final = object()
+_LOOK_SECONDS = 0.5
 
 
 class LoopThread:
@@ -23,6 +25,9 @@ class LoopThread:
         """The coroutine's result. A KeyboardInterrupt here cancels it there."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
+            # Not for ever at once: a signal that comes just before a thread falls asleep does not wake it.
+            while not wait([future], timeout=_LOOK_SECONDS).done:
+                pass
             return future.result()
         except BaseException:
             future.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -171,8 +172,7 @@ class Transport:
         try:
             yield
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise NotReachableError(f"no answer from {self.server}: {reason}") from error
+            raise NotReachableError(f"no answer from {self.server}: {_reason(error)}") from error
 
     @staticmethod
     def _of(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
@@ -188,6 +188,15 @@ def pause(number: int, error: ApiError | NotReachableError) -> float:
     if asked is not None:
         return asked + random.uniform(0, 0.1)
     return random.uniform(0.5, 1.0) * min(2.0, 0.1 * float(2 ** min(number, 10)))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        number, text = error.os_error.errno, error.os_error.strerror
+        return os.strerror(number) if number is not None and number > 0 else text or str(error)
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    return str(error) or type(error).__name__
 
 
 def _plain(value: Any) -> Any:

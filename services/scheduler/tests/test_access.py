@@ -86,3 +86,9 @@ async def test_a_tenant_does_not_read_in_a_breaker_what_other_tenants_jobs_met(a
     for name, words in (("reader", "no box of somebody"), ("red", "")):
         (found,) = (await api.get("/v1/breakers", **api.bearer(name)))["breakers"]
         assert (found["name"], found["error"]) == ("mail", words)
+
+
+async def test_a_tenant_is_not_told_which_hosts_others_crawl(api):
+    await DependencyBreakers(api.database).fail("host:inner.example", job_type="any", error="timeout")
+    assert (await api.get("/v1/breakers", **api.bearer("red"))) == {"breakers": []}
+    assert len((await api.get("/v1/breakers", **api.bearer("reader")))["breakers"]) == 1

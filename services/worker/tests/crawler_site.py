@@ -20,6 +20,8 @@ class Site:
         self.asked_at: list[tuple[str, float]] = []
         self.agents: set[str] = set()
         self.origin = ""
+        self.is_down = False
+        """While true, every request is cut off without an answer."""
         self._runner: web.AppRunner | None = None
 
     def page(self, path: str, body: str = "", *, links: list[str] | None = None, head: str = "") -> None:
@@ -51,6 +53,10 @@ class Site:
         self.hits[path] += 1
         self.asked_at.append((path, time.monotonic()))
         self.agents.add(request.headers.get("User-Agent", ""))
+        if self.is_down:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
         reply = self.pages.get(path)
         if reply is None:
             return web.Response(status=404)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ class FakeContext:
     async def report_progress(self, fraction: float, message: str = "") -> None:
         assert 0 <= fraction <= 1
         self.progress.append((fraction, message))
+
+    def dependency(self, name: str) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
 
     async def save_checkpoint(self, value: JsonValue) -> None:
         self.checkpoint = value

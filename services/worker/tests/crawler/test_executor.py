@@ -9,10 +9,10 @@ import time
 import pytest
 from aiohttp import web
 
-from headrace.contracts.errors import ConfigError, JobCancelled, LeaseLost, StoreUnavailableError
+from headrace.contracts.errors import ConfigError, DependencyDown, JobCancelled, LeaseLost, StoreUnavailableError
 from headrace.runtime.store.crawl_results import CrawlResults, StoredPage
 from headrace.runtime.store.database import Database
-from headrace.worker.crawler import writer
+from headrace.worker.crawler import hosts, writer
 from headrace.worker.crawler.payload import CrawlPayload
 from headrace.worker.executors import crawl as crawl_module
 from headrace.worker.executors.crawl import CrawlJobExecutor
@@ -293,6 +293,32 @@ async def test_seconds_add_up_over_attempts(site, make_executor, make_context):
     result = await make_executor().execute(context, CrawlPayload(start_urls=[site.url("/")]))
 
     assert 100.5 < result["seconds"] < 160
+
+
+@pytest.mark.parametrize("parks", [0, crawl_module.MAX_PARKS - 1, crawl_module.MAX_PARKS])
+async def test_a_silent_host_parks_the_crawl_for_a_while_and_then_its_pages_are_failures(
+    site, results, make_executor, make_context, monkeypatch, parks
+):
+    monkeypatch.setattr(hosts, "FIRST_PAUSE_SECONDS", 0.0)
+    site.page("/", links=[f"/{n}" for n in range(8)])
+    context = make_context()
+    context.checkpoint = {"pages": 0, "bytes": 0, "seconds": 1, "parks": parks}
+    down = [site.url(f"/{n}") for n in range(8)]
+    for url in down:
+        site.pages[url.removeprefix(site.origin)] = web.Response(status=503)
+    site.pages["/robots.txt"] = web.Response(status=503)
+    payload = CrawlPayload(start_urls=[site.url("/"), *down], max_retries=0, respect_robots=False)
+    run = make_executor().execute(context, payload)
+    if parks < crawl_module.MAX_PARKS:
+        with pytest.raises(DependencyDown):
+            await run
+        assert {page.url for page in await all_pages(results, context.job_id)} == {site.url("/")}
+        assert context.checkpoint["parks"] == 1, "a page was new: counted anew"
+        with pytest.raises(DependencyDown):
+            await make_executor().execute(context, payload)
+        assert context.checkpoint["parks"] == 2
+        return
+    assert (await run)["failed"] == len(down)
 
 
 async def test_an_executor_without_a_store_says_so(make_context):

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from headrace.contracts.api import BreakerList, BreakerReset, BreakerView
 from headrace.contracts.errors import ForbiddenError, NotFoundError
-from headrace.runtime.store.breakers import DependencyBreakers
+from headrace.runtime.store.breakers import HOST_PREFIX, DependencyBreakers
 from headrace.runtime.web.auth import TOKEN
 from headrace.runtime.web.query import check_names
 from headrace.runtime.web.responses import json_response
@@ -17,11 +17,17 @@ from headrace.scheduler.services import SERVICES
 
 
 async def list_breakers(request: web.Request) -> web.Response:
-    """Every open breaker. What was met last may be of another tenant's job, so a token with a tenant is not told."""
+    """Every open breaker.
+
+    What was met last, and which hosts are crawled, may be another tenant's: a token with a tenant is not told.
+    """
     check_names(request, ())
     stores = request.app[SERVICES].stores
     found = await stores.mongo.read(lambda: DependencyBreakers(stores.database).all())
-    hidden = {"error": ""} if request[TOKEN].tenant is not None else {}
+    hidden: dict[str, str] = {}
+    if request[TOKEN].tenant is not None:
+        hidden = {"error": ""}
+        found = [breaker for breaker in found if not breaker.name.startswith(HOST_PREFIX)]
     views = [BreakerView(**asdict(breaker) | {"types": list(breaker.types)} | hidden) for breaker in found]
     return json_response(BreakerList(breakers=views))
 

@@ -10,7 +10,7 @@ from headrace.contracts.api import WhyView
 from headrace.contracts.job import Job
 from headrace.contracts.states import JobState
 from headrace.runtime.process.breaker import BreakerState
-from headrace.runtime.store.breakers import DependencyBreakers
+from headrace.runtime.store.breakers import HOST_PREFIX, DependencyBreakers
 from headrace.runtime.store.pools import Pools
 from headrace.runtime.store.why_reads import WhyReads
 from headrace.runtime.web.auth import TOKEN
@@ -61,7 +61,13 @@ async def _look_around(services: Services, job: Job) -> Surroundings:
         busy=busy,
         open_breakers=(
             *(name for name, breaker in breakers.items() if breaker.state is BreakerState.OPEN),
-            *dependencies,
+            *(name for name in dependencies if _concerns(name, job)),
         ),
         rate=await services.rates.throughput_per_second(job.pool),
     )
+
+
+def _concerns(dependency: str, job: Job) -> bool:
+    """Whether a dependency that jobs of its type have met holds up this one: a host does where the payload names it."""
+    host = dependency.removeprefix(HOST_PREFIX)
+    return host == dependency or host in job.payload

@@ -20,6 +20,8 @@ MAX_OPEN_MS = 300_000
 PROBE_MS = 30_000
 """A probe that has not said how it went by then counts no more, and another may begin."""
 MAX_LISTED = 1000
+HOST_PREFIX = "host:"
+"""A host that crawls ask is a dependency with this before its name. It holds up the crawls of that host alone."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,13 @@ class DependencyBreakers:
         return bool(result.deleted_count)
 
     async def of_type(self, job_type: str) -> Sequence[str]:
-        """Names of open breakers that jobs of this type have met.
+        """Names of open breakers that jobs of this type have met, a thousand at most.
 
         Raises:
             StoreUnavailableError: MongoDB did not answer.
         """
         with reading("breakers"):
-            cursor = self._breakers.find({"types": job_type}, {"_id": 1}).sort("_id", 1).limit(20)
+            cursor = self._breakers.find({"types": job_type}, {"_id": 1}).sort("_id", 1).limit(MAX_LISTED)
             return [document["_id"] async for document in cursor]
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import aiohttp
 
-from headrace.runtime.store.crawl_results import PageState, SeenPage, StoredPage, url_hash
+from headrace.runtime.store.crawl_results import SeenPage, StoredPage, url_hash
 from headrace.worker.crawler.fetch import make_session
 from headrace.worker.crawler.frontier import Frontier, Target
+from headrace.worker.crawler.hosts import Dependency, Doubt, Hosts
+from headrace.worker.crawler.pages import Counts, page_of_redirect, page_of_visit
 from headrace.worker.crawler.payload import CrawlPayload
 from headrace.worker.crawler.politeness import Politeness
 from headrace.worker.crawler.redirects import MAX_HOPS, Outcome, Redirect, Redirects
@@ -28,27 +30,6 @@ Stopped = Literal["complete", "max_pages"]
 Keep = Callable[[StoredPage], Awaitable[None]]
 
 
-@dataclass
-class Counts:
-    """How many URLs ended in each state, and the bytes of the pages that are ok."""
-
-    ok: int = 0
-    failed: int = 0
-    skipped: int = 0
-    duplicate: int = 0
-    bytes: int = 0
-
-    @property
-    def done(self) -> int:
-        """URLs that are dealt with."""
-        return self.ok + self.failed + self.skipped + self.duplicate
-
-    def add(self, state: PageState, size: int) -> None:
-        """One more."""
-        setattr(self, state, getattr(self, state) + 1)
-        self.bytes += size if state == "ok" else 0
-
-
 class Crawler:
     """One crawl. Tell it what is stored already, then `crawl`.
 
@@ -60,6 +41,7 @@ class Crawler:
         keep: Takes each finished page; it may wait, which slows the crawl down to its pace.
         allow_private: Whether loopback and private addresses may be asked.
         resolver: Instead of the system's name resolution.
+        dependency: The breakers of hosts; without them a host that does not answer is crawled to its end.
     """
 
     def __init__(
@@ -69,6 +51,7 @@ class Crawler:
         keep: Keep,
         allow_private: bool = False,
         resolver: aiohttp.abc.AbstractResolver | None = None,
+        dependency: Dependency | None = None,
     ) -> None:
         self.counts = Counts()
         self._payload = payload
@@ -77,6 +60,7 @@ class Crawler:
         self._resolver = resolver
         self._scope = Scope(payload)
         self._frontier = Frontier()
+        self._hosts = Hosts(dependency, covers=self._scope.is_at_start)
         self._redirects = Redirects()
         self._politeness = Politeness(per_host=payload.per_host_concurrency)
         self._running: set[bytes] = set()
@@ -87,7 +71,7 @@ class Crawler:
     @property
     def expected(self) -> int:
         """How many pages there will be, as far as is known now."""
-        return min(self._payload.max_pages, self.counts.ok + len(self._frontier) + len(self._running))
+        return min(self._payload.max_pages, self.counts.ok + len(self._frontier) + self._under_way)
 
     def remember(self, page: SeenPage) -> None:
         """Take over a page that an earlier attempt stored; it will not be fetched again."""
@@ -114,6 +98,7 @@ class Crawler:
 
         Raises:
             BaseExceptionGroup: Holding what `keep` raised.
+            DependencyDown: A host that the crawl starts at does not answer. What could be had of its level is kept.
         """
         self._open_frontier()
         session = make_session(
@@ -121,16 +106,20 @@ class Crawler:
         )
         async with session:
             visitor = Visitor(self._payload, session, self._politeness)
+            self._hosts.ask_through(visitor)
             async with asyncio.TaskGroup() as visits:
                 while True:
                     while (target := self._next()) is not None:
                         self._running.add(target.key)
                         self._politeness.enter(host_of(target.url))
                         visits.create_task(self._deal_with(target, visitor))
-                    if not self._running:
+                    if self._running:
+                        self._changed.clear()
+                        await self._changed.wait()
+                    elif not await self._settle_doubts(await self._hosts.settle()):
                         break
-                    self._changed.clear()
-                    await self._changed.wait()
+        if self._hosts.down and self.counts.ok < self._payload.max_pages:
+            raise next(iter(self._hosts.down.values()))
         return "max_pages" if len(self._frontier) else "complete"
 
     def _open_frontier(self) -> None:
@@ -140,23 +129,51 @@ class Crawler:
             self._frontier.add(url, depth)
         self._found_before = {}
 
+    @property
+    def _under_way(self) -> int:
+        return len(self._running) + self._hosts.doubts
+
     def _next(self) -> Target | None:
-        is_full = len(self._running) >= MAX_OPEN or self.counts.ok + len(self._running) >= self._payload.max_pages
-        return None if is_full else self._frontier.take(self._politeness.has_room, is_idle=not self._running)
+        under_way = self._under_way
+        if under_way >= MAX_OPEN or self.counts.ok + under_way >= self._payload.max_pages:
+            return None
+        # What a host that is away still has in this level may name pages of the next.
+        return self._frontier.take(self._has_room, is_idle=not under_way and not self._hosts.down)
+
+    def _has_room(self, host: str) -> bool:
+        return self._hosts.is_open(host) and self._politeness.has_room(host)
 
     async def _deal_with(self, target: Target, visitor: Visitor) -> None:
+        host = host_of(target.url)
         try:
+            if not await self._hosts.enter(target):
+                return  # the next attempt finds it again
+            began = asyncio.get_running_loop().time()
             visit = await visitor.visit(target.url)
-            if visit.location is None:
-                await self._finish(target, visit)
+            if visit.is_silence:
+                await self._settle_doubts(await self._hosts.doubt(target, visit))
             else:
-                # An empty Location would resolve to the page itself.
-                url = canonical(visit.location, base=target.url) if visit.location else None
-                await self._redirect(target, visit, url)
+                await self._settle_doubts(self._hosts.answered(host, began))
+                await self._settle(target, visit)
         finally:
-            self._politeness.leave(host_of(target.url))
+            self._politeness.leave(host)
             self._running.discard(target.key)
             self._changed.set()
+
+    async def _settle_doubts(self, doubts: Sequence[Doubt]) -> bool:
+        """Take these pages as failed. Returns whether there were any."""
+        self._running.update(doubt.target.key for doubt in doubts)
+        for doubt in doubts:
+            await self._finish(doubt.target, doubt.visit)
+        return bool(doubts)
+
+    async def _settle(self, target: Target, visit: Visit) -> None:
+        if visit.location is None:
+            await self._finish(target, visit)
+        else:
+            # An empty Location would resolve to the page itself.
+            url = canonical(visit.location, base=target.url) if visit.location else None
+            await self._redirect(target, visit, url)
 
     def _reaches(self, url: str, depth: int) -> bool:
         is_deep = self._payload.max_depth is not None and depth > self._payload.max_depth
@@ -177,7 +194,8 @@ class Crawler:
                 await self._finish_redirect(*settled)
 
     def _is_done(self, key: bytes) -> bool:
-        return not (self._frontier.is_waiting(key) or key in self._running or key in self._pending)
+        under_way = key in self._running or self._hosts.keeps(key)
+        return not (under_way or self._frontier.is_waiting(key) or key in self._pending)
 
     async def _finish(self, target: Target, visit: Visit, final_url: str | None = None) -> None:
         links = visit.reading.links if visit.reading else ()
@@ -186,7 +204,7 @@ class Crawler:
         self.counts.add(visit.state, visit.size)
         self._running.discard(target.key)
         settled = list(self._redirects.settle(target.key, Outcome(visit.state, visit.error, final_url)))
-        await self._keep(_page_of(target, visit, final_url, links=links, found=found))
+        await self._keep(page_of_visit(target, visit, final_url, links=links, found=found))
         for redirect, outcome in settled:
             await self._finish_redirect(redirect, outcome)
 
@@ -205,42 +223,4 @@ class Crawler:
     async def _finish_redirect(self, redirect: Redirect, outcome: Outcome) -> None:
         self._pending.discard(redirect.source.key)
         self.counts.add(outcome.state, 0)
-        await self._keep(
-            StoredPage(
-                url=redirect.source.url,
-                final_url=outcome.final_url,
-                state=outcome.state,
-                status=redirect.status,
-                error=outcome.error,
-                depth=redirect.source.depth,
-                tries=redirect.tries,
-                # So that a resumed crawl gives the target this depth.
-                found=(redirect.target_url,),
-            )
-        )
-
-
-def _page_of(
-    target: Target, visit: Visit, final_url: str | None, *, links: tuple[str, ...], found: tuple[str, ...]
-) -> StoredPage:
-    page = StoredPage(
-        url=target.url,
-        final_url=final_url,
-        state=visit.state,
-        status=visit.status,
-        error=visit.error,
-        depth=target.depth,
-        tries=visit.tries,
-        found=found,
-        links=links,
-        bytes=visit.size,
-    )
-    if visit.reading is None or visit.state != "ok":
-        return page
-    return page.with_reading(
-        title=visit.reading.title,
-        description=visit.reading.description,
-        canonical=visit.reading.canonical,
-        encoding=visit.reading.encoding,
-        text=visit.reading.text,
-    )
+        await self._keep(page_of_redirect(redirect, outcome))

@@ -38,6 +38,10 @@ class FetchError(Exception):
         self.tries = 1
 
 
+class HostSilentError(Exception):
+    """A host does not answer; the message is one word of `FetchError`, or the status."""
+
+
 def make_session(
     *, user_agent: str, allow_private: bool, resolver: aiohttp.abc.AbstractResolver | None = None
 ) -> aiohttp.ClientSession:

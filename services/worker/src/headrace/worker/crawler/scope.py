@@ -16,7 +16,8 @@ class Scope:
         spelled = [canonical(url) for url in payload.start_urls]
         self.start_urls = list(dict.fromkeys(url for url in spelled if url))
         self._starts = frozenset(self.start_urls)
-        self._hosts = {_site_of(url) for url in self.start_urls} if payload.same_host else None
+        self._sites = {_site_of(url) for url in self.start_urls}
+        self._hosts = self._sites if payload.same_host else None
         self._include: Matches | None = any_of(tuple(payload.include)) if payload.include else None
         self._exclude: Matches | None = any_of(tuple(payload.exclude)) if payload.exclude else None
 
@@ -29,6 +30,10 @@ class Scope:
         if self._include is not None and not self._include(url):
             return False
         return self._exclude is None or not self._exclude(url)
+
+    def is_at_start(self, url: str) -> bool:
+        """Whether a canonical URL is on one of the hosts that the crawl starts at."""
+        return _site_of(url) in self._sites
 
 
 def _site_of(url: str) -> tuple[str, int | None]:

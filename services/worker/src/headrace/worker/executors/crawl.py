@@ -11,10 +11,11 @@ from typing import ClassVar
 
 from pydantic import BaseModel, JsonValue
 
-from headrace.contracts.errors import ConfigError, JobCancelled, StoreUnavailableError
+from headrace.contracts.errors import ConfigError, DependencyDown, JobCancelled, StoreUnavailableError
 from headrace.contracts.executor import ExecutionPolicy, JobContext, JobExecutor
 from headrace.runtime.store.crawl_results import CrawlResults, StoredPage
-from headrace.worker.crawler.crawler import Counts, Crawler, Stopped
+from headrace.worker.crawler.crawler import Crawler, Stopped
+from headrace.worker.crawler.pages import Counts
 from headrace.worker.crawler.payload import CrawlPayload
 from headrace.worker.crawler.writer import PageWriter
 from headrace.worker.resources import WorkerResources
@@ -23,6 +24,9 @@ LOOK_SECONDS = 0.1
 PROGRESS_PAGES = 10
 PROGRESS_SECONDS = 0.5
 CHECKPOINT_SECONDS = 1.0
+MAX_PARKS = 24
+"""Attempts in a row that may end without a new page because a host does not answer, which takes an hour or two. Then
+its pages are failures like others, so that the job ends."""
 
 
 class CrawlJobExecutor(JobExecutor[CrawlPayload]):
@@ -33,6 +37,8 @@ class CrawlJobExecutor(JobExecutor[CrawlPayload]):
 
     Result: `{"pages", "failed", "skipped", "duplicates", "bytes", "seconds", "stopped"}` over all attempts; `seconds`
     leaves out what an attempt ran after its last checkpoint before it died.
+
+    While a host that it starts at does not answer, the job is parked: it waits without cost and goes on from there.
     """
 
     job_type: ClassVar[str] = "crawl"
@@ -52,6 +58,7 @@ class CrawlJobExecutor(JobExecutor[CrawlPayload]):
         Raises:
             JobCancelled: A cancel was asked for; within a second of it.
             LeaseLost: This attempt no longer counts.
+            DependencyDown: A host does not answer.
             StoreUnavailableError: The store stayed away for too long.
         """
         if self._resources is None:
@@ -70,24 +77,37 @@ class _CrawlRun:
         self._context = context
         self._results: CrawlResults = resources.crawl_results
         self._writer = PageWriter(self._save, self._save_checkpoint)
-        self._crawler = Crawler(payload, keep=self._keep, allow_private=resources.config.crawl_allow_private)
+        self._parks = _number_of(context.checkpoint, "parks")
+        self._crawler = Crawler(
+            payload,
+            keep=self._keep,
+            allow_private=resources.config.crawl_allow_private,
+            dependency=context.dependency if self._parks < MAX_PARKS else None,
+        )
         self._durable = Counts()
         self._reported = 0
         self._report_due = asyncio.Event()
         self._checkpoint_at = -math.inf
-        self._earlier_seconds = _seconds_of(context.checkpoint)
+        self._earlier_seconds = _number_of(context.checkpoint, "seconds")
         self._began = time.monotonic()
 
     async def run(self) -> JsonValue:
+        down: DependencyDown | None = None
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(self._watch())
             is_resumed = await self._remember()
             writer = tasks.create_task(self._writer.run())
-            stopped = await self._crawl(is_resumed=is_resumed)
+            try:
+                stopped = await self._crawl(is_resumed=is_resumed)
+            except DependencyDown as error:
+                down = error
             await self._writer.close()
             await writer
             watch.cancel()
         await self._report()
+        if down is not None:
+            await self._save_counts(parks=int(self._parks) + 1)
+            raise down
         counts = self._crawler.counts
         return {
             "pages": counts.ok,
@@ -157,6 +177,7 @@ class _CrawlRun:
         await self._results.save(self._context.job_id, self._context.attempt, pages)
         for page in pages:
             self._durable.add(page.state, page.bytes)
+        self._parks = 0
 
     async def _save_checkpoint(self) -> None:
         """Save how much is durable, not how much is done; about once a second, for each save is a write of its own."""
@@ -164,18 +185,20 @@ class _CrawlRun:
         if now - self._checkpoint_at < CHECKPOINT_SECONDS:
             return
         self._checkpoint_at = now
+        await self._save_counts()
+
+    async def _save_counts(self, **more: int) -> None:
+        counts = {"pages": self._durable.ok, "bytes": self._durable.bytes, "seconds": self._seconds()}
         with suppress(StoreUnavailableError):
-            await self._context.save_checkpoint(
-                {"pages": self._durable.ok, "bytes": self._durable.bytes, "seconds": self._seconds()}
-            )
+            await self._context.save_checkpoint({**counts, **more})
 
     def _seconds(self) -> float:
         return round(self._earlier_seconds + time.monotonic() - self._began, 3)
 
 
-def _seconds_of(checkpoint: JsonValue) -> float:
-    seconds = checkpoint.get("seconds") if isinstance(checkpoint, dict) else None
-    return float(seconds) if isinstance(seconds, int | float) else 0.0
+def _number_of(checkpoint: JsonValue, name: str) -> float:
+    number = checkpoint.get(name) if isinstance(checkpoint, dict) else None
+    return float(number) if isinstance(number, int | float) else 0.0
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

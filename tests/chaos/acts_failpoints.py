@@ -18,7 +18,7 @@ from .nemesis import DidNotFire, Ground, Hit, act
 from .stack import NAMESPACE, POOL
 
 PATIENCE_S = 30.0
-PROVOKE_S = 6.0
+PROVOKE_S = 4.0
 """How often what leads there is done again."""
 STOPPED_S = {"scheduler": 0.7, "child": 1.5, "supervisor": 2.5, "recovery:leader": 1.0}
 """How long a stopped process stays so: a supervisor longer than its children's lease."""
@@ -34,13 +34,17 @@ async def failpoint(ground: Ground, fault: PlannedFault) -> Hit:
     stack = ground.stack
     stack.arm(place.role, name, action, fault.id)
     pid, at = await _lead_there(ground, fault, place, action)
-    hit = Hit((pid,), stack.incarnations([pid]), stack.children[pid].part if pid in stack.children else "", at=at)
+    pids = [pid]
+    if place.target == "supervisor" and action == "stop":  # longer than a lease: its children are declared dead
+        pids += [child.pid for child in stack.children.values() if child.part == stack.part_of(pid)]
+        blame(ground, fault, pids)
+    hit = Hit(tuple(pids), stack.incarnations(pids), stack.part_of(pid), at=at)
 
     async def heal() -> None:
         if action == "stop":
             await asyncio.sleep(STOPPED_S[place.target])
             stack.signal(pid, signal.SIGCONT)
-        await _until_ready(ground, place.role)
+        await _until_one_is_ready(ground, place.role)
         await asyncio.sleep(AT_REST_S)
 
     hit.heal = heal
@@ -52,8 +56,8 @@ async def _lead_there(ground: Ground, fault: PlannedFault, place: Place, action:
     deadline, again = clock.now() + PATIENCE_S, clock.now()
     while clock.now() < deadline:
         if clock.now() >= again and place.provoke != "load":
-            again = clock.now() + PROVOKE_S
-            await PROVOKE[place.provoke](ground, fault)
+            done = await PROVOKE[place.provoke](ground, fault)
+            again = clock.now() + (PROVOKE_S if done else 0.2)
         found = ground.stack.fired(place.role, place.name, action)
         if found is not None:
             return found
@@ -61,52 +65,60 @@ async def _lead_there(ground: Ground, fault: PlannedFault, place: Place, action:
     raise DidNotFire(f"nobody came to {place.name} within {PATIENCE_S:g} s")
 
 
-async def _until_ready(ground: Ground, role: str) -> None:
+async def _until_one_is_ready(ground: Ground, role: str) -> None:
     deadline = ground.stack.clock.now() + 20
-    for part in ground.stack.of_role(role):
-        while not await ground.stack.is_ready(part) and ground.stack.clock.now() < deadline:
-            await asyncio.sleep(0.05)
+    while ground.stack.clock.now() < deadline:
+        for part in ground.stack.of_role(role):
+            if await ground.stack.is_ready(part):
+                return
+        await asyncio.sleep(0.05)
 
 
 # -- what leads there ----------------------------------------------------------------------------------------------
 
 
-async def _kill_child(ground: Ground, fault: PlannedFault) -> None:
+async def _kill_child(ground: Ground, fault: PlannedFault) -> bool:
     for part in ground.stack.of_role("worker"):
         children = [child.pid for child in ground.stack.living_children(part.name)] if part.runs else []
         if children:
             blame(ground, fault, children)
             send(ground, children, signal.SIGKILL)
-            return
+            return True
+    return False
 
 
-async def _kill_host(ground: Ground, fault: PlannedFault) -> None:
-    part = next(part for part in reversed(ground.stack.of_role("worker")) if part.runs)
-    pids = group(ground, part)
+async def _kill_host(ground: Ground, fault: PlannedFault) -> bool:
+    parts = [part for part in ground.stack.of_role("worker") if part.runs and ground.stack.living_children(part.name)]
+    if not parts:
+        return False
+    pids = group(ground, parts[-1])
     blame(ground, fault, pids)
     send(ground, pids, signal.SIGKILL)
+    return True
 
 
-async def _unsettled(ground: Ground, fault: PlannedFault) -> None:
+async def _unsettled(ground: Ground, fault: PlannedFault) -> bool:
     """A settlement fails in a way that nobody foresaw: its jobs are owned, and nobody holds them."""
     ground.stack.arm("worker", "worker.before_settle", "error:StoreUnavailableError,once", fault.id)
+    return True
 
 
-async def _pop_and_die(ground: Ground, fault: PlannedFault) -> None:
+async def _pop_and_die(ground: Ground, fault: PlannedFault) -> bool:
     ground.stack.arm("worker", "worker.after_pop", "exit137,once", fault.id)
+    return True
 
 
-async def _flush(ground: Ground, fault: PlannedFault) -> None:
-    await _with_redis(ground.watchers.redis.flushall)
+async def _flush(ground: Ground, fault: PlannedFault) -> bool:
+    return await _with_redis(ground.watchers.redis.flushall)
 
 
-async def _old_inflight(ground: Ground, fault: PlannedFault) -> None:
+async def _old_inflight(ground: Ground, fault: PlannedFault) -> bool:
     """An id that waits is in flight, for long, under a token that nobody has."""
     prefix = f"{NAMESPACE}:{{{POOL}}}"
     later = datetime.now(UTC) + timedelta(seconds=0.5)
     job = await ground.watchers.database.jobs.find_one({"state": "queued", "run_at": {"$gt": later}})
     if job is None:
-        return
+        return False
 
     async def move() -> None:
         redis = ground.watchers.redis
@@ -114,17 +126,18 @@ async def _old_inflight(ground: Ground, fault: PlannedFault) -> None:
         await redis.zadd(f"{prefix}:inflight", {job["_id"]: int(time.time() * 1000) - 60_000})
         await redis.hset(f"{prefix}:holder", job["_id"], f"nobody.{uuid.uuid4().hex}")
 
-    await _with_redis(move)
+    return await _with_redis(move)
 
 
-async def _with_redis(do: Callable[[], Awaitable[object]]) -> None:
+async def _with_redis(do: Callable[[], Awaitable[object]]) -> bool:
     try:
         await do()
     except (RedisError, OSError):
-        return  # it is tried again
+        return False  # it is tried again
+    return True
 
 
-PROVOKE: dict[str, Callable[[Ground, PlannedFault], Awaitable[None]]] = {
+PROVOKE: dict[str, Callable[[Ground, PlannedFault], Awaitable[bool]]] = {
     "kill-child": _kill_child,
     "kill-host": _kill_host,
     "unsettled": _unsettled,

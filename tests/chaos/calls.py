@@ -74,7 +74,7 @@ class Calls:
 
     async def submit_many(self, url: str, client: str, wanted: Sequence[Submission]) -> list[Operation]:
         """`POST /v1/jobs/batch`: one operation per item."""
-        operations = [self._begin(client, "submit", **_asked(item)) for item in wanted]
+        operations = [self._begin(client, "submit", batched=True, **_asked(item)) for item in wanted]
         items = [{**item.body, **({"idempotency_key": item.key} if item.key else {})} for item in wanted]
         answer = await self._send("POST", f"{url}/v1/jobs/batch", body={"jobs": items})
         if answer.status != 200:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ACTIONS = ("exit137", "stop", "error:StoreUnavailableError")
+ACTIONS = ("exit137", "stop", "error")
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,16 @@ class Place:
     """What makes somebody pass it: `load` (clients alone do), or a way of `acts_failpoints`."""
     tested_by: str | None = None
     """A test of its own instead of a place in the suite: what leads there takes minutes."""
+    error: str = "StoreUnavailableError"
+    """What `error` raises: what the call beside it would, had it gone wrong."""
+
+    def action(self, word: str) -> str:
+        """An action as the failpoint takes it."""
+        return f"error:{self.error}" if word == "error" else word
 
 
-def _scheduler(name: str) -> Place:
-    return Place(name, "scheduler", "scheduler")
+def _scheduler(name: str, error: str = "StoreUnavailableError") -> Place:
+    return Place(name, "scheduler", "scheduler", error=error)
 
 
 def _child(name: str, provoke: str = "load") -> Place:
@@ -43,11 +49,11 @@ PLACES: tuple[Place, ...] = (
     _scheduler("before_reserve"),
     _scheduler("after_reserve"),
     _scheduler("before_mongo_insert"),
-    _scheduler("after_mongo_insert"),
+    _scheduler("after_mongo_insert", error="OutcomeUnknownError"),
     _scheduler("after_enqueue"),
     # A cancel: truth, then index and hint.
     _scheduler("before_cancel"),
-    _scheduler("after_cancel"),
+    _scheduler("after_cancel", error="OutcomeUnknownError"),
     # A claim: pop, truth.
     _child("before_pop"),
     _child("after_pop"),

@@ -60,6 +60,8 @@ async def _redis_keys(stack: Stack, watchers: Watchers) -> None:
     canaries = [text for text in canaries_of(stack) if text.startswith("payload:")]
     async for key in redis.scan_iter(count=1000):
         kind = await redis.type(key)
+        if kind == "none":
+            continue  # its time came between the two questions
         ttl = await redis.pttl(key)
         recorder.add("key", RedisKey(key, kind, await redis.memory_usage(key) or 0, ttl if ttl >= 0 else None))
         raw = repr(await redis.dump(key)) if kind != "none" else ""

@@ -58,6 +58,8 @@ class Operation:
     problem: str | None = None
     """The problem's code of an answer that is not 2xx, `queue-full` say."""
     retry_after: float | None = None
+    batched: bool = False
+    """An item of a batch: it has no header of its own, so no `retry_after`."""
     in_batch: bool = False
     """One item of a batch: its refusals have no headers of their own."""
     job_id: str | None = None

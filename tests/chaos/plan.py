@@ -175,8 +175,8 @@ def failpoint_plan(names: Sequence[str] = (), actions: Sequence[str] = ACTIONS) 
     """
     places = [place for place in PLACES if place.tested_by is None and (not names or place.name in names)]
     faults = [
-        fault_of(f"failpoint:{place.name}:{action}", place.target, 0.0, lane=place.role)
-        for action in actions
+        fault_of(f"failpoint:{place.name}:{place.action(word)}", place.target, 0.0, lane=place.target)
+        for word in actions
         for place in places
     ]
     numbered = tuple(replace(fault, id=f"p{number}") for number, fault in enumerate(faults))

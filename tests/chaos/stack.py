@@ -391,6 +391,12 @@ class Stack:
         self._see_children()
         return [child for child in self.children.values() if child.part == name and child.ended is None]
 
+    def part_of(self, pid: int) -> str:
+        """The service that a process belongs to, or belonged to."""
+        if pid in self.children:
+            return self.children[pid].part
+        return next((part.name for part in self.parts.values() if pid in part.pids), "")
+
     def incarnations(self, pids: list[int]) -> tuple[str, ...]:
         """Of the children among these processes."""
         return tuple(self.children[pid].incarnation for pid in pids if pid in self.children)

@@ -29,7 +29,7 @@ def check_bound(history: History) -> Report:
             for pool, bound in history.run.bounds.items()
             if exact.get(pool, 0) > bound
         ]
-    full = [op for op in history.operations if op.outcome == "fail" and op.problem == "queue-full"]
+    full = [op for op in history.operations if op.outcome == "fail" and op.problem == "queue-full" and not op.batched]
     violations += [
         Violation("no-retry-after", f"operation {op.index} was refused without a usable Retry-After: {op.retry_after}")
         for op in full

@@ -76,10 +76,10 @@ def _worker_killed(history: History) -> Iterator[Measured]:
             holder = event.call.rpartition(".")[0]
             if event.kind == "claimed" and holder in fault.owners and event.at <= fault.at:
                 mine = [a for a in attempts.values() if a.job_id == event.job_id and a.owner == holder]
-                if not mine:  # popped, and never claimed in MongoDB
-                    yield Measured(
-                        fault, fault.at, _ready_after(history, event.job_id, event.order), bound, event.job_id
-                    )
+                if not mine and _waits_at(history, event.job_id, fault.at):  # popped, and never claimed in MongoDB
+                    freed = _ready_after(history, event.job_id, event.order), _moved_after(history, event, fault.at)
+                    ended = min((at for at in freed if at is not None), default=None)
+                    yield Measured(fault, fault.at, ended, bound, event.job_id)
 
 
 def _kills(fault: FiredFault) -> bool:
@@ -103,6 +103,19 @@ def _freed(history: History, attempt: Attempt) -> float | None:
             ):
                 return max(event.at, attempt.end.at)
     return attempt.end.at
+
+
+def _waits_at(history: History, job_id: str, at: float) -> bool:
+    """Whether a job was queued by its document; one that was cancelled before need not come back."""
+    steps = [entry for document in history.documents if document.id == job_id for entry in document.log]
+    before = [entry for entry in steps if entry.at <= at]
+    return not steps or (bool(before) and before[-1].after == "queued")
+
+
+def _moved_after(history: History, event: QueueEvent, at: float) -> float | None:
+    """When somebody moved the job on in MongoDB: claimed without the index, cancelled, expired."""
+    steps = (entry.at for document in history.documents if document.id == event.job_id for entry in document.log)
+    return next((when for when in sorted(steps) if when > at), None)
 
 
 def _ready_after(history: History, job_id: str, order: int) -> float | None:

@@ -51,7 +51,11 @@ def test_a_what_was_only_popped() -> None:
     waits = job("a", "submitted@1", "claimed@6:w2", "completed@7")
     popped = ("ready:a@1=5", "claimed:a@2=5#w1.x")
     assert finds(check_times, whole(waits, fired=(KILLED,), queue_events=index(*popped, "ready:a@5=5"))) == set()
-    assert finds(check_times, whole(waits, fired=(KILLED,), queue_events=index(*popped))) == {"a worker killed"}
+    assert finds(check_times, whole(waits, fired=(KILLED,), queue_events=index(*popped))) == set(), "without the index"
+    late = job("a", "submitted@1", "claimed@12:w2", "completed@13")
+    assert finds(check_times, whole(late, fired=(KILLED,), queue_events=index(*popped))) == {"a worker killed"}
+    cancelled = job("a", "submitted@1", "cancelled@2.1")
+    assert check_times(whole(cancelled, fired=(KILLED,), queue_events=index(*popped))).looked_at == 0
 
 
 def test_the_clock_begins_when_the_last_other_fault_is_over() -> None:

@@ -166,13 +166,13 @@ class Committer:
         await afp("before_mongo_insert")
         try:
             answers = await self._mongo.write(lambda: self._insert(jobs))
+            await afp("after_mongo_insert")
         except OutcomeUnknownError:
             # What may have been stored keeps its place until recovery has looked.
             return [_unknown(job) for job in jobs]
         except StoreUnavailableError as error:
             self._give_back(pool, drafts, push=push)
             return [_not_kept(error) for _ in drafts]
-        await afp("after_mongo_insert")
         created = [job for job, answer in zip(jobs, answers, strict=True) if answer.verdict is InsertVerdict.CREATED]
         unused = [job.id for job, answer in zip(jobs, answers, strict=True) if answer.verdict in _NOT_STORED]
         if push:
@@ -193,12 +193,12 @@ class Committer:
         ]
         try:
             await self._redis.call(lambda: self._queue.enqueue(pool, entries, drop=unused))
+            await afp("after_enqueue")
         except StoreUnavailableError:
             ids = [job.id for job in created]
             if ids:
                 self._tasks.afterwards("mark_unindexed", self._mongo.write(lambda: self._states.mark_unindexed(ids)))
             return False
-        await afp("after_enqueue")
         return True
 
     def _full(self, pool: str, draft: Draft, limit: int, size: int, *, is_beyond: bool) -> QueueFullError:

@@ -57,11 +57,11 @@ async def _cancel(services: Services, job_id: str, tenant: str | None) -> tuple[
     await afp("before_cancel")
     try:
         job, verdict = await stores.mongo.write(lambda: services.states.cancel(job_id, tenant=tenant, by=WRITER))
+        await afp("after_cancel")
     except OutcomeUnknownError:
         raise OutcomeUnknownError(
             "the cancel was sent to MongoDB, which did not confirm it; repeat it", job_id=job_id, retry_after_seconds=2
         ) from None
-    await afp("after_cancel")
     if verdict is CancelVerdict.CANCELLED:
         # The ghost that stays when this fails is dropped at its claim.
         services.tasks.afterwards("remove", stores.redis.call(lambda: stores.queue.remove(job.pool, [job.id])))

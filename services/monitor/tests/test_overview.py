@@ -79,6 +79,8 @@ async def test_a_pool_shows_what_is_where(world, monitor):
         "complete": True,
         "slots": {"busy": 1, "total": 4},
         "workers": 1,
+        "size_limit": 1000,
+        "types": ["crawl-job"],
     }
 
 
@@ -181,14 +183,16 @@ async def guarded(world, serve, tmp_path):
     return await serve(world.config.model_copy(update={"api_tokens_file": path}))
 
 
-async def test_reading_needs_a_token_that_may_read_everything(guarded):
+async def test_reading_needs_a_token_that_may_read_everything(world, guarded):
     async def status(path: str, token: str | None) -> int:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return (await guarded.get(path, headers=headers)).status
 
-    for path in ("/", "/v1/overview"):
+    for path in ("/v1/overview", "/v1/workers", "/v1/history", "/v1/autoscale/crawl", "/pools", "/recovery", "/about"):
+        assert await status(path, "tenant") == 403
+    await world.pool("crawl")
+    for path in ("/", "/v1/overview", "/v1/workers", "/v1/history"):
         assert await status(path, None) == 401
         assert await status(path, "writer") == 403
-        assert await status(path, "tenant") == 403
         assert await status(path, "reader") == 200
     assert await status("/healthz", None) == 200

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from headrace.contracts.config import JobConfig
+from headrace.contracts.heartbeat import Heartbeat
 from headrace.contracts.job import Job
-from headrace.monitor import parts, workers
+from headrace.monitor import attention, parts, workers
 from headrace.monitor.scheduler_source import SchedulerSource
 from headrace.monitor.sources import MongoSource, QueueFacts, RedisSource, StoreFacts
 from headrace.monitor.views import OverviewView, PoolView, WorkerView
 from headrace.runtime.queue import Depths
+from headrace.runtime.store.breakers import DependencyBreaker
+from headrace.runtime.store.pools import PoolSettings
 
 KEEP_SECONDS = 1.0
 
@@ -26,6 +29,10 @@ class Picture:
     view: OverviewView
     failures: list[Job] | None
     running: list[Job] | None
+    beats: Sequence[Heartbeat]
+    breakers: Sequence[DependencyBreaker]
+    settings: Mapping[str, PoolSettings]
+    not_indexed: int | None
 
 
 class Overview:
@@ -50,6 +57,7 @@ class Overview:
     ) -> None:
         self._interval_seconds = config.worker_heartbeat_seconds
         self._lease_seconds = config.lease_seconds
+        self._size_limit = config.queue_size_limit
         self._mongo = mongo
         self._redis = redis
         self._scheduler = scheduler
@@ -70,7 +78,7 @@ class Overview:
             self._mongo.facts(), self._redis.facts(), self._scheduler.facts()
         )
         # Remembered, so that pools stay visible while the store that names them is away.
-        self._pools |= {*(store.pools or ()), *(store.paused or ())}
+        self._pools |= {*(item.pool for item in store.types or ()), *(store.settings or ())}
         self._pools |= {incarnation.pool for incarnation in store.incarnations or ()}
         self._pools |= {child.pool for beat in queue.beats for child in beat.children}
         names = sorted(self._pools)
@@ -86,7 +94,10 @@ class Overview:
                 lease_seconds=self._lease_seconds,
                 ended=ended,
             )
-        pools = [_pool(name, depths.get(name), store, queue, living_workers) for name in names]
+        pools = [
+            _pool(name, depths.get(name), store, queue, living_workers, default_limit=self._size_limit)
+            for name in names
+        ]
         recovery = parts.recovery_view(store)
         all_parts = [
             *parts.store_parts(store, queue, pools),
@@ -101,9 +112,18 @@ class Overview:
             pools=pools,
             workers=living_workers,
             recovery=recovery,
+            attention=attention.list_of(all_parts, pools, store),
             at=now,
         )
-        return Picture(view=view, failures=store.failures, running=store.running)
+        return Picture(
+            view=view,
+            failures=store.failures,
+            running=store.running,
+            beats=queue.beats,
+            breakers=store.breakers or (),
+            settings=store.settings or {},
+            not_indexed=store.not_indexed,
+        )
 
     async def _depths(self, names: Sequence[str], queue: QueueFacts) -> Mapping[str, Depths]:
         return {} if queue.reason else await self._redis.depths(names)
@@ -123,11 +143,14 @@ def _pool(
     store: StoreFacts,
     queue: QueueFacts,
     services: Sequence[WorkerView],
+    *,
+    default_limit: int,
 ) -> PoolView:
     living = {(worker.host, worker.pid) for worker in services if worker.state in {"alive", "late"}}
     slots, count = workers.slots_of(name, queue.beats, {(host, pid) for host, pid in living if pid is not None})
     # MongoDB's word about a pause is the truth; Redis' is the fast path and all there is while MongoDB is away.
-    paused = name in store.paused if store.paused is not None else bool(depths and depths.paused)
+    settings = None if store.settings is None else store.settings.get(name, PoolSettings(name))
+    paused = settings.paused if settings is not None else bool(depths and depths.paused)
     oldest = depths.oldest_ms if depths else None
     return PoolView(
         name=name,
@@ -136,8 +159,10 @@ def _pool(
         in_flight=depths.in_flight if depths else None,
         oldest_waiting_seconds=max(0.0, round((queue.now_ms - oldest) / 1000, 1)) if oldest is not None else None,
         paused=paused,
-        paused_reason=((store.paused or {}).get(name) or None) if paused else None,
+        paused_reason=(settings.paused_reason or None) if settings is not None and paused else None,
         complete=depths.complete if depths else None,
         slots=slots,
         workers=count,
+        size_limit=(settings.size_limit if settings is not None else None) or default_limit,
+        types=sorted(item.type for item in store.types or () if item.pool == name),
     )

@@ -41,6 +41,8 @@ class PoolView(View):
     complete: bool | None
     slots: SlotsView
     workers: int
+    size_limit: int
+    types: list[str]
 
 
 class WorkerView(View):
@@ -55,6 +57,48 @@ class WorkerView(View):
     slots: int
     busy: int | None
     pools: list[str]
+
+
+class RunningView(View):
+    """A job that a child runs, as of the heartbeat."""
+
+    id: str
+    attempt: int
+    seconds: float
+    progress: float | None
+
+
+class ChildView(View):
+    """One process of a worker service."""
+
+    incarnation: str
+    pid: int
+    pool: str
+    slots: int
+    busy: int
+    rss_bytes: int
+    cpu_seconds: float
+    running: list[RunningView]
+
+
+class WorkerDetail(WorkerView):
+    """A worker service with its processes."""
+
+    children: list[ChildView]
+
+
+class WorkerList(View):
+    """Every worker service that was heard of in the last ten minutes."""
+
+    workers: list[WorkerDetail]
+
+
+class AttentionView(View):
+    """Something that somebody should look at. `link` is a path of the dashboard."""
+
+    level: Literal["down", "degraded"]
+    text: str
+    link: str
 
 
 class RecoveryView(View):
@@ -79,4 +123,5 @@ class OverviewView(View):
     pools: list[PoolView]
     workers: list[WorkerView]
     recovery: RecoveryView | None
+    attention: list[AttentionView]
     at: Timestamp

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from headrace.contracts.heartbeat import Heartbeat, Incarnation
+from headrace.contracts.heartbeat import ChildBeat, Heartbeat, Incarnation
 from headrace.monitor.sources import seconds_since
-from headrace.monitor.views import SlotsView, WorkerState, WorkerView
+from headrace.monitor.views import ChildView, RunningView, SlotsView, WorkerDetail, WorkerState, WorkerView
 
 LATE_AFTER_BEATS = 2
 """A heartbeat older than this many intervals is late. It is only a hint: the leases decide about jobs."""
@@ -91,6 +91,30 @@ def from_leases(incarnations: Iterable[Incarnation], now: datetime) -> list[Work
         )
         for (host, service), children in sorted(groups.items())
     ]
+
+
+def details(views: Iterable[WorkerView], beats: Iterable[Heartbeat]) -> list[WorkerDetail]:
+    """The services with what their last heartbeats say about each process."""
+    by_process = {(beat.host, beat.pid, beat.service): beat for beat in beats}
+    found = []
+    for view in views:
+        beat = by_process.get((view.host, view.pid or 0, view.service))
+        children = [_child(child) for child in beat.children] if beat is not None else []
+        found.append(WorkerDetail(**view.model_dump(), children=children))
+    return found
+
+
+def _child(beat: ChildBeat) -> ChildView:
+    return ChildView(
+        incarnation=beat.incarnation,
+        pid=beat.pid,
+        pool=beat.pool,
+        slots=beat.slots,
+        busy=beat.busy,
+        rss_bytes=beat.rss_bytes,
+        cpu_seconds=beat.cpu_seconds,
+        running=[RunningView(**job.model_dump()) for job in beat.running],
+    )
 
 
 def slots_of(pool: str, beats: Iterable[Heartbeat], living: Collection[tuple[str, int]]) -> tuple[SlotsView, int]:

@@ -1,0 +1,71 @@
+"""`/recovery`: who leads it, what it repaired, which workers died and how, and what still differs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from aiohttp import web
+
+from headrace.contracts.errors import StoreUnavailableError
+from headrace.contracts.heartbeat import Incarnation
+from headrace.monitor.history_views import HistoryViews, of_all_types
+from headrace.monitor.json_routes import refuse_tenants
+from headrace.monitor.overview import Overview
+from headrace.monitor.pages.common import page_route
+from headrace.monitor.site.render import Site
+from headrace.monitor.sources import MongoSource
+from headrace.runtime.store.history import MIDDLE_SECONDS
+from headrace.runtime.web.routes import Route
+
+LISTED_DEATHS = 25
+
+
+class RecoveryPage:
+    """The page."""
+
+    def __init__(self, site: Site, overview: Overview, mongo: MongoSource, history: HistoryViews) -> None:
+        self._site = site
+        self._overview = overview
+        self._mongo = mongo
+        self._history = history
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Answer. What MongoDB does not say is left out, and said to be."""
+        refuse_tenants(request)
+        picture = await self._overview.picture()
+        deaths: list[Incarnation] | None = None
+        handed_back: dict[str, int] | None = None
+        with suppress(StoreUnavailableError):
+            deaths, handed_back = await asyncio.gather(
+                self._mongo.read(partial(self._mongo.page_reads.deaths, LISTED_DEATHS)), self._handed_back()
+            )
+        parts = {part.name: part for part in picture.view.parts}
+        return self._site.page(
+            request,
+            "recovery",
+            live="?every=5",
+            part=parts["recovery"],
+            redis=parts["redis"],
+            recovery=picture.view.recovery,
+            pools=picture.view.pools,
+            not_indexed=picture.not_indexed,
+            breakers=picture.breakers,
+            deaths=deaths,
+            handed_back=handed_back,
+        )
+
+    async def _handed_back(self) -> dict[str, int]:
+        """Per pool, what recovery or stopping workers gave back in the last day."""
+        until = datetime.now(UTC)
+        samples = await self._history.samples(since=until - timedelta(days=1), until=until, step=MIDDLE_SECONDS)
+        found: dict[str, int] = {}
+        for pool in sorted({sample.pool for sample in samples}):
+            found[pool] = sum(item.counts.get("handed_back", 0) for item in of_all_types(samples, pool))
+        return found
+
+    def routes(self) -> list[Route]:
+        """Its route."""
+        return [page_route("/recovery", self.show, "Recovery, as a page")]

@@ -58,13 +58,13 @@ async def test_b12_the_pause_is_there_before_the_first_id(stage: Stage, monkeypa
     await stage.job()
     await stage.parts.database.pools.insert_one({"_id": POOL, "paused": True, "paused_reason": "repairs"})
     seen: list[bool] = []
-    enqueue = stage.parts.queue.enqueue
+    refill = stage.parts.queue.refill
 
     async def watched(pool: str, entries: Any) -> int:
         seen.append((await stage.parts.queue.depths(pool)).paused)
-        return await enqueue(pool, entries)
+        return await refill(pool, entries)
 
-    monkeypatch.setattr(stage.parts.queue, "enqueue", watched)
+    monkeypatch.setattr(stage.parts.queue, "refill", watched)
     await duty_of(stage).run_once()
     assert seen
     assert all(seen)
@@ -102,13 +102,13 @@ async def test_b11_the_first_page_of_every_pool_comes_before_the_rest_of_any(
     monkeypatch.setattr(rebuild, "FIRST_PAGE", 2)
     await stage.store(*[make_job(pool=pool, updated_at=LONG_AGO) for pool in ("a", "b") for _ in range(5)])
     order: list[tuple[str, int]] = []
-    enqueue = stage.parts.queue.enqueue
+    refill = stage.parts.queue.refill
 
     async def watched(pool: str, entries: Any) -> int:
         order.append((pool, len(entries)))
-        return await enqueue(pool, entries)
+        return await refill(pool, entries)
 
-    monkeypatch.setattr(stage.parts.queue, "enqueue", watched)
+    monkeypatch.setattr(stage.parts.queue, "refill", watched)
     await duty_of(stage).run_once()
     assert order[:2] == [("a", 2), ("b", 2)]
 
@@ -138,14 +138,14 @@ async def test_a_page_that_redis_refuses_ends_the_rebuild_with_its_error(
 ) -> None:
     monkeypatch.setattr(rebuild, "PAGE", 10)
     await backlog(stage, waiting=40, running=0)
-    enqueue, calls = stage.parts.queue.enqueue, iter(range(100))
+    refill, calls = stage.parts.queue.refill, iter(range(100))
 
     async def sometimes(pool: str, entries: Any) -> int:
         if next(calls) == 2:
             raise StoreUnavailableError("once")
-        return await enqueue(pool, entries)
+        return await refill(pool, entries)
 
-    monkeypatch.setattr(stage.parts.queue, "enqueue", sometimes)
+    monkeypatch.setattr(stage.parts.queue, "refill", sometimes)
     with pytest.raises(StoreUnavailableError, match="once"):
         await duty_of(stage).run_once()
     assert not await stage.parts.queue.is_complete(POOL)
@@ -167,3 +167,21 @@ async def test_c11_two_rebuilds_at_once_add_each_id_once(stage: Stage) -> None:
     await backlog(stage, waiting=3000, running=10)
     await asyncio.gather(duty_of(stage).run_once(), duty_of(stage).run_once())
     assert await agrees(stage)
+
+
+async def test_a_rebuild_reads_waiting_jobs_out_of_the_index_alone(stage: Stage) -> None:
+    """A million documents would take ten times as long; a field too many in the query, and this is lost."""
+    await backlog(stage, waiting=50, running=0)
+    now = await stage.parts.reconcile.now()
+    plan = await stage.parts.database.handle.command(
+        "explain",
+        {
+            "find": "jobs",
+            "filter": {"pool": POOL, "state": "queued", "run_at": {"$lte": now}},
+            "projection": {"score": 1},
+            "sort": {"score": 1},
+        },
+        verbosity="executionStats",
+    )
+    stats = plan["executionStats"]
+    assert (stats["nReturned"], stats["totalKeysExamined"], stats["totalDocsExamined"]) == (50, 50, 0)

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 from redis_harness import POOL, RedisHarness
 
-from headrace.contracts.errors import ConfigError
+from headrace.contracts.errors import ConfigError, StoreUnavailableError
 from headrace.contracts.job import ready_score
 from headrace.local.stores import RedisServer
 from headrace.runtime.queue import Entry, InFlight, RedisJobQueue, Verdict
@@ -190,3 +190,50 @@ async def test_depths_count_the_delayed_ids_whose_time_has_come(queue: RedisJobQ
         return (depths.delayed, depths.due) == (2, 1)
 
     await eventually(is_due)
+
+
+async def test_a_refill_adds_what_is_nowhere_and_moves_nothing(
+    queue: RedisJobQueue, redis: Redis, harness: RedisHarness, namespace: str
+) -> None:
+    """Ready, delayed or in flight: it stays as it is. A place becomes an id that waits. Twice is once."""
+    flying, ready = await harness.waiting(age_ms=2_000), await harness.waiting()
+    delayed = await harness.waiting(due_in_ms=60_000)
+    await harness.take(token="t1", count=1)
+    (kept, *new) = harness.new_ids(1200)
+    await queue.reserve(POOL, [kept], limit=5000)
+    await redis.zadd(Keys(namespace).pool(POOL).reserved, {kept: 2**50})
+    before = await queue.locate(POOL, [flying, ready, delayed])
+    waiting = [(job, 10 + number) for number, job in enumerate([flying, ready, delayed, kept, *new])]
+    assert await queue.refill(POOL, waiting) == 1200
+    assert await queue.locate(POOL, [flying, ready, delayed]) == before
+    assert [(one.place, one.score) for one in await queue.locate(POOL, [kept, new[-1]])] == [
+        ("ready", 13),
+        ("ready", 1212),
+    ]
+    assert await redis.zcard(Keys(namespace).pool(POOL).reserved) == 0
+    assert await queue.refill(POOL, waiting) == 0
+    assert await queue.refill(POOL, []) == 0
+
+
+async def test_a_refill_keeps_every_digit_of_a_score(queue: RedisJobQueue, harness: RedisHarness) -> None:
+    """The largest is far beyond what Lua writes by itself."""
+    (job,) = harness.new_ids(1)
+    score = ready_score(2, 1_795_509_766_676)
+    assert await queue.refill(POOL, [(job, score)]) == 1
+    assert (await queue.locate(POOL, [job]))[0].score == score
+
+
+@pytest.mark.parametrize("bad", [("a b", 1), ("", 1)])
+async def test_a_refill_refuses_what_cannot_be_an_id(queue: RedisJobQueue, bad: tuple[str, int]) -> None:
+    """Before anything is sent."""
+    with pytest.raises(ValueError, match=r"ids\[1\]"):
+        await queue.refill(POOL, [("fine", 1), bad])
+    assert (await queue.locate(POOL, ["fine"]))[0].place is None
+
+
+@pytest.mark.parametrize("score", [-1, 2**53 + 2])
+async def test_a_refill_refuses_a_score_that_redis_would_not_keep(queue: RedisJobQueue, score: int) -> None:
+    """The script looks at all of them before its first write."""
+    with pytest.raises(StoreUnavailableError, match="score must be a whole number"):
+        await queue.refill(POOL, [("fine", 1), ("other", score)])
+    assert (await queue.locate(POOL, ["fine"]))[0].place is None

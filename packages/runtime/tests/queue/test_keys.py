@@ -113,7 +113,7 @@ async def test_a_script_compiles(redis: Redis, name: str) -> None:
 def test_only_claiming_and_draining_scripts_run_on_a_full_server() -> None:
     """What adds is refused before it starts."""
     without = {name for name in scripts.names() if scripts.load(name).source.startswith("#!lua\n")}
-    assert without == {"adopt", "anchor", "announce", "enqueue", "reserve"}
+    assert without == {"adopt", "anchor", "announce", "enqueue", "refill", "reserve"}
 
 
 async def test_no_verb_uses_a_command_that_stalls_the_server(queue: RedisJobQueue, redis: Redis) -> None:

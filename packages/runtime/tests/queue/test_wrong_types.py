@@ -19,6 +19,7 @@ WRITERS = [
     "putback",
     "promote",
     "free",
+    "refill",
     "rescore",
     "depths",
     "locate",

@@ -73,7 +73,14 @@ HOT: dict[str, tuple[Call, set[str]]] = {
     "replayed": (lambda kit: kit.manager.mark_replayed({"a": "b"}), {"_id_"}),
     "keys": (lambda kit: kit.manager.find_by_keys("s", ["k7", "k14"]), {"idempotency"}),
     "bound": (lambda kit: kit.reads.count_pending("default", cap=50), {"pending_in_claim_order"}),
-    "rebuild": (lambda kit: drain(reconcile(kit).waiting("default", page=1000)), {"pending_in_claim_order"}),
+    "rebuild": (
+        lambda kit: drain(reconcile(kit).due("default", now=utc_now(), page=1000)),
+        {"pending_in_claim_order"},
+    ),
+    "rebuild, later ones": (
+        lambda kit: drain(reconcile(kit).delayed("default", now=utc_now(), page=1000)),
+        {"pending_in_claim_order"},
+    ),
     "full pass": (
         lambda kit: drain(reconcile(kit).stream("default", JobState.PROCESSING, page=1000)),
         {"pending_in_claim_order"},

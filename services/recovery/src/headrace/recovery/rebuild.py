@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -34,6 +34,8 @@ class _Rebuild:
     pool: str
     marker: str
     began: float
+    now: datetime
+    """MongoDB's clock when it began: what is due by then is added as ready, out of the index alone."""
     added: int = 0
 
 
@@ -41,8 +43,8 @@ class RebuildDuty:
     """Notices pools that are not complete, and completes them.
 
     Order: the pause (the truth is in MongoDB), the first page of every pool, running jobs, the rest in claim order,
-    then what changed since the start, then the epoch. A loss in the middle takes the marker away, so the end is
-    refused and the next pass begins again.
+    what is due later, what changed since the start, then the epoch. A loss in the middle takes the marker away, so the
+    end is refused and the next pass begins again.
 
     Args:
         parts: The open stores.
@@ -51,7 +53,8 @@ class RebuildDuty:
     """
 
     name = "rebuild"
-    seconds = 1.0
+    seconds = 0.5
+    """What an emptied Redis may go unnoticed for."""
 
     def __init__(self, parts: Parts, pools: Pools, *, go_on: Callable[[], bool] = lambda: True) -> None:
         self._parts = parts
@@ -97,7 +100,7 @@ class RebuildDuty:
         log.warning("recovery.rebuild_started", pool=pool)
         reason = (await self._parts.reads.paused()).get(pool)
         await self._parts.queue.pause(pool, reason is not None, reason or "")
-        rebuild = _Rebuild(pool, marker, began)
+        rebuild = _Rebuild(pool, marker, began, await self._parts.reconcile.now())
         await self._add_first(rebuild)
         async with aclosing(self._parts.reconcile.stream(pool, JobState.PROCESSING, page=CHANGED_PAGE)) as pages:
             async for running in pages:
@@ -105,14 +108,15 @@ class RebuildDuty:
         return rebuild
 
     async def _add_first(self, rebuild: _Rebuild) -> None:
-        async with aclosing(self._parts.reconcile.waiting(rebuild.pool, page=FIRST_PAGE)) as pages:
+        async with aclosing(self._parts.reconcile.due(rebuild.pool, now=rebuild.now, page=FIRST_PAGE)) as pages:
             async for page in pages:
-                await self._add(rebuild, page)
+                await self._refill(rebuild, page)
                 return
 
     async def _finish(self, rebuild: _Rebuild) -> bool:
-        if not await self._add_all(rebuild) or not await self._add_changed(rebuild):
-            return False
+        for add in (self._add_due, self._add_delayed, self._add_changed):
+            if not await add(rebuild):
+                return False
         await afp("before_finish_rebuild")
         if not await self._parts.queue.finish_rebuild(rebuild.pool, rebuild.marker):
             log.warning("recovery.rebuild_lost", pool=rebuild.pool)
@@ -122,10 +126,10 @@ class RebuildDuty:
         log.info("recovery.rebuild_finished", pool=rebuild.pool, added=rebuild.added, seconds=seconds)
         return True
 
-    async def _add_all(self, rebuild: _Rebuild) -> bool:
-        """Stream the waiting jobs: MongoDB reads a page while Redis takes the one before. False: told to stop."""
+    async def _add_due(self, rebuild: _Rebuild) -> bool:
+        """Stream what is due: MongoDB reads a page while Redis takes the one before. False: told to stop."""
         adding: asyncio.Task[None] | None = None
-        async with aclosing(self._parts.reconcile.waiting(rebuild.pool, page=PAGE)) as pages:
+        async with aclosing(self._parts.reconcile.due(rebuild.pool, now=rebuild.now, page=PAGE)) as pages:
             try:
                 async for page in pages:
                     await afp("during_rebuild")
@@ -133,7 +137,7 @@ class RebuildDuty:
                         await adding
                     if not self._go_on():
                         return False
-                    adding = asyncio.create_task(self._add(rebuild, page))
+                    adding = asyncio.create_task(self._refill(rebuild, page))
                 if adding is not None:
                     await adding
             finally:
@@ -142,8 +146,20 @@ class RebuildDuty:
                     await asyncio.gather(adding, return_exceptions=True)
         return True
 
-    async def _add(self, rebuild: _Rebuild, page: list[tuple[str, int, int]]) -> None:
-        entries = [Entry(job_id, score, due_ms=run_at_ms) for job_id, score, run_at_ms in page]
+    async def _refill(self, rebuild: _Rebuild, page: list[tuple[str, int]]) -> None:
+        rebuild.added += await self._parts.queue.refill(rebuild.pool, page)
+
+    async def _add_delayed(self, rebuild: _Rebuild) -> bool:
+        """Add what is due later. False: told to stop."""
+        async with aclosing(self._parts.reconcile.delayed(rebuild.pool, now=rebuild.now, page=CHANGED_PAGE)) as pages:
+            async for page in pages:
+                await self._enqueue(rebuild, page)
+                if not self._go_on():
+                    return False
+        return True
+
+    async def _enqueue(self, rebuild: _Rebuild, waiting: list[Standing]) -> None:
+        entries = [Entry(item.id, item.score, due_ms=item.run_at_ms) for item in waiting]
         rebuild.added += await self._parts.queue.enqueue(rebuild.pool, entries)
 
     async def _adopt(self, rebuild: _Rebuild, running: list[Standing]) -> None:
@@ -158,8 +174,7 @@ class RebuildDuty:
         while True:
             page = await self._parts.reconcile.changed(after=after, until=until, limit=CHANGED_PAGE)
             here = [item for item in page.standings if item.pool == rebuild.pool]
-            waiting = [(item.id, item.score, item.run_at_ms) for item in here if item.state is JobState.QUEUED]
-            await self._add(rebuild, waiting)
+            await self._enqueue(rebuild, [item for item in here if item.state is JobState.QUEUED])
             if page.last is None:
                 break
             if not self._go_on():

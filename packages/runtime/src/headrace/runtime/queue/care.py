@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -99,6 +100,21 @@ class CareVerbs(FlowVerbs):
         for piece in pieces(wanted):
             freed += await self._run("free", [self._keys.pool(pool).reserved], piece)
         return freed
+
+    async def refill(self, pool: str, waiting: Sequence[tuple[str, int]]) -> int:
+        """Let ids wait that are due: (id, score). As `enqueue` does it, for hundreds of thousands.
+
+        Returns:
+            How many ids were added.
+        """
+        keys = self._keys.pool(pool)
+        over = [keys.ready, keys.delayed, keys.inflight, keys.reserved]
+        added = 0
+        for piece in pieces(waiting):
+            checked_ids(job_id for job_id, _ in piece)
+            text = json.dumps([part for job_id, score in piece for part in (job_id, str(score))])
+            added += await self._run("refill", over, [self._keys.wake(pool), text])
+        return added
 
     async def rescore(self, pool: str, entries: Sequence[Entry]) -> int:
         """Move ids that are ready to the place of their entry; delayed ones will be promoted to it. Adds none.

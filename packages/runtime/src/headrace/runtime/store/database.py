@@ -19,9 +19,15 @@ FAILED = {"state": "failed"}
 
 JOB_INDEXES = (
     # Claims straight from MongoDB, rebuilds, counts per pool and state: (pool, state) in claim order. It holds pending
-    # jobs only, so it stays small however much history is kept.
+    # jobs only, so it stays small however much history is kept. With `run_at` a rebuild reads it alone, no document.
     IndexModel(
-        [("pool", ASCENDING), ("state", ASCENDING), ("score", ASCENDING), ("_id", ASCENDING)],
+        [
+            ("pool", ASCENDING),
+            ("state", ASCENDING),
+            ("score", ASCENDING),
+            ("_id", ASCENDING),
+            ("run_at", ASCENDING),
+        ],
         name="pending_in_claim_order",
         partialFilterExpression=PENDING,
     ),

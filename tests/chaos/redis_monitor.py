@@ -91,9 +91,10 @@ class Reader:
             for job_id in rest:
                 if job_id in pool.ready:
                     self._add(at, name, "left", job_id, pool.ready.pop(job_id))
-        elif verb == "ZPOPMIN":
+        elif verb in {"ZPOPMIN", "ZPOPMAX"}:  # the second is no command of ours, unless somebody broke the script
             count = int(rest[0]) if rest else 1
-            first = sorted(pool.ready.items(), key=lambda item: (item[1], item[0].encode()))[:count]
+            ordered = sorted(pool.ready.items(), key=lambda item: (item[1], item[0].encode()))
+            first = (ordered if verb == "ZPOPMIN" else ordered[::-1])[:count]
             pool.popped.update(first)
             for job_id, _ in first:
                 del pool.ready[job_id]

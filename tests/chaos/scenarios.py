@@ -32,9 +32,11 @@ class Scenario:
         return Plan(0, self.name, 0.0, self.faults, parts=dict(self.parts), load=Load(bound=self.bound))
 
 
-def fault(kind: str, target: str, *, at: float, until: float | None = None, number: int = 0) -> PlannedFault:
+def fault(
+    kind: str, target: str, *, at: float, until: float | None = None, number: int = 0, **details: str
+) -> PlannedFault:
     """A fault at a moment; its id is what it is."""
-    return PlannedFault(f"{kind}-{target}", at, kind, target, until, {"number": str(number)})
+    return PlannedFault(f"{kind}-{target}-{number}", at, kind, target, until, {"number": str(number), **details})
 
 
 SCENARIOS = {
@@ -42,7 +44,14 @@ SCENARIOS = {
     for each in (
         Scenario("calm", scripts.calm, quiet_s=8),
         Scenario("cancels", scripts.cancels),
-        Scenario("burst", scripts.burst, parts={**SMALL, "scheduler": 2}, bound=20),
+        Scenario(
+            "burst",
+            scripts.burst,
+            # The farther Redis is, the longer may what was looked at be untrue.
+            tuple(fault("latency", "link:scheduler>redis", at=0.0, until=3.0, number=n, ms="60") for n in range(2)),
+            parts={**SMALL, "scheduler": 2},
+            bound=20,
+        ),
         Scenario("ahead", scripts.ahead, settings={"JOB_CLAIM_HORIZON_MS": "0"}, promises={"horizon": 0.0}),
         Scenario("pill", scripts.pill, quiet_s=25),
         Scenario("before-insert", scripts.before_the_insert),
@@ -75,7 +84,7 @@ SCENARIOS = {
         Scenario(
             "deaf",
             scripts.deaf,
-            (PlannedFault("hole", 1.2, "black-hole", "link:worker>redis", 3.5, {"number": "0", "direction": "both"}),),
+            (fault("black-hole", "link:worker>redis", at=1.2, until=3.5),),
         ),
         Scenario(
             "rollback",

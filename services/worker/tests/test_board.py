@@ -58,6 +58,15 @@ def test_the_other_side_sees_what_is_written() -> None:
     mine.close()
 
 
+def test_who_has_just_begun_to_claim_has_turned() -> None:
+    """Between the word that it claims and its loops' first turns a child looked as if it stood still since ever."""
+    mine = Board.create(1)
+    began = time.monotonic()
+    mine.set_ready()
+    assert min(mine.beats().loop, mine.beats().claim) >= began
+    mine.close()
+
+
 def test_every_slot_has_a_record_of_its_own() -> None:
     board = Board.create(50)
     ids = [make_job_id() for _ in range(50)]

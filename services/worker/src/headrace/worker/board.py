@@ -92,6 +92,9 @@ class Board:
 
     def set_ready(self) -> None:
         """The child has begun to claim."""
+        # First, or whoever looks before the loops' own first turns would find them standing still since ever.
+        self.beat_loop()
+        self.beat_claim()
         struct.pack_into("<I", self._memory, _READY_AT, 1)
 
     def beat_loop(self) -> None:

@@ -119,15 +119,23 @@ def m8_cancel_in_any_state(state_cancel: Module) -> None:
 
 
 def m9_rebuild_deletes(rebuild: Module) -> None:
-    """Each page of a rebuild is added to an emptied set."""
-    original = rebuild.RebuildDuty._add
+    """Whatever a rebuild adds is added to an emptied set."""
+    duty = rebuild.RebuildDuty
+    refill, enqueue = duty._refill, duty._enqueue
 
-    async def add(self: Any, under_way: Any, page: Any) -> None:
+    async def empty(self: Any, pool: str) -> None:
         queue = self._parts.queue
-        await queue._redis.delete(queue._keys.pool(under_way.pool).ready)
-        await original(self, under_way, page)
+        await queue._redis.delete(queue._keys.pool(pool).ready)
 
-    rebuild.RebuildDuty._add = add
+    async def refill_empty(self: Any, under_way: Any, page: Any) -> None:
+        await empty(self, under_way.pool)
+        await refill(self, under_way, page)
+
+    async def enqueue_empty(self: Any, under_way: Any, page: Any) -> None:
+        await empty(self, under_way.pool)
+        await enqueue(self, under_way, page)
+
+    duty._refill, duty._enqueue = refill_empty, enqueue_empty
 
 
 def m10_clients_clock(incarnations: Module) -> None:

@@ -139,8 +139,7 @@ def test_what_a_child_killed_in_mid_job_wrote_stays_readable() -> None:
     (started,) = board.running()
     assert (started.job_id, started.attempt, started.limit_seconds) == (job_id, 7, 12.5)
     assert started.since <= time.monotonic()
-    assert board.beats().loop > 0
-    assert board.beats().claim == 0
+    assert 0 < board.beats().claim <= board.beats().loop
     assert board.counters() == (4, 0, 1)
     board.close()
 

@@ -60,8 +60,6 @@ class Operation:
     retry_after: float | None = None
     batched: bool = False
     """An item of a batch: it has no header of its own, so no `retry_after`."""
-    in_batch: bool = False
-    """One item of a batch: its refusals have no headers of their own."""
     job_id: str | None = None
     """Of the answer (also a refused one that names it), or of the request for all but submits."""
     # What was asked.

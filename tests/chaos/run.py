@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,8 @@ from .workload import Sinks, Workload
 
 HEARTBEAT_S, LEASE_S, INTERVAL_S, GRACE_S = 0.5, 2.0, 2.0, 3.0
 SLOTS = 4
+COMPLETE_S = 8.0
+"""How long to wait for the first rebuild; a recovery that does none is for the checkers to see."""
 WARM_UP_S = 0.8
 """Of load before the first fault; what processes use is compared with what they use then."""
 ACCEPTED_S = 15.0
@@ -196,6 +199,7 @@ class _Run:
         except TimeoutError as error:
             self.trouble = f"it did not start: {error}"
             return
+        await self._until_complete()
         self._restart_clock()
         await self._watchers.start()
         await self._load_and_faults()
@@ -210,6 +214,15 @@ class _Run:
             await read_stores(self.stack, self._watchers)
         except HeadraceError as error:
             self.trouble = f"the stores cannot be read at the end: {error}"
+
+    async def _until_complete(self) -> None:
+        """Begin with a whole index: what is promised then should not be excused by the start."""
+        end = time.monotonic() + COMPLETE_S
+        while time.monotonic() < end:
+            with suppress(HeadraceError):
+                if await self._watchers.queue.is_complete(POOL):
+                    return
+            await asyncio.sleep(0.05)
 
     def _restart_clock(self) -> None:
         """Plans count from here; nothing with a time was recorded before."""

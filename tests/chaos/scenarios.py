@@ -84,7 +84,7 @@ SCENARIOS = {
         Scenario(
             "deaf",
             scripts.deaf,
-            (fault("black-hole", "link:worker>redis", at=1.2, until=3.5),),
+            (fault("black-hole", "link:worker>redis", at=0.5, until=6.0),),
         ),
         Scenario(
             "rollback",

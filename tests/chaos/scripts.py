@@ -160,8 +160,15 @@ async def nothing(stage: Stage) -> None:
 
 
 async def deaf(stage: Stage) -> None:
-    """Running jobs are cancelled while nobody can tell their worker."""
-    running = ids_of(await submit(stage, [job(stage, f"run-{n}", seconds=2.0) for n in range(4)]))
-    await until(stage, 1.4)
-    for number, job_id in enumerate(running):
-        await stage.calls.cancel(stage.urls[0], f"x{number}", job_id)
+    """Running jobs are cancelled just before their end, while nobody can tell their worker.
+
+    It looks for itself every two seconds, so one of three waves at most can be found out in time.
+    """
+    jobs = stage.watchers.database.jobs
+    for wave in range(3):
+        running = ids_of(await submit(stage, [job(stage, f"run-{wave}-{n}", seconds=1.0) for n in range(4)]))
+        await until_state(stage, running, "processing")
+        claimed = [document["claimed_at"] async for document in jobs.find({"_id": {"$in": running}}, {"claimed_at": 1})]
+        await until(stage, (stage.stack.clock.of_wall(min(claimed)) or 0.0) + 0.8)
+        await asyncio.gather(*(stage.calls.cancel(stage.urls[0], f"x-{job_id}", job_id) for job_id in running))
+        await asyncio.sleep(0.4)

@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -141,20 +141,25 @@ class Stack:
         for role, count in self._counts.items():
             for number in range(count):
                 await self._prepare(f"{role}-{number}", role)
-        for part in self.parts.values():
-            await self._start(part)
         self._keeper = asyncio.create_task(self._keep())
+        # Recovery last: it looks for new pools every five seconds only, and the first look should find them.
+        first = [part for part in self.parts.values() if part.role != "recovery"]
+        for part in first:
+            await self._start(part)
+        await self.until_ready(within=within, parts=first)
+        for part in self.of_role("recovery"):
+            await self._start(part)
         await self.until_ready(within=within)
 
-    async def until_ready(self, *, within: float) -> None:
-        """Wait until all wanted services say that they are ready.
+    async def until_ready(self, *, within: float, parts: Sequence[Part] | None = None) -> None:
+        """Wait until all wanted services, or these, say that they are ready.
 
         Raises:
             TimeoutError: One does not; the message says why.
         """
         deadline = self.clock.now() + within
         async with aiohttp.ClientSession() as session:
-            for part in self.parts.values():
+            for part in self.parts.values() if parts is None else parts:
                 while part.wanted and not await self._answers_ready(part, session):
                     if self.clock.now() > deadline:
                         why = part.process.not_ready() if part.process is not None else "it does not run"

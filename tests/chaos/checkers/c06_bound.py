@@ -33,7 +33,7 @@ def check_bound(history: History) -> Report:
     violations += [
         Violation("no-retry-after", f"operation {op.index} was refused without a usable Retry-After: {op.retry_after}")
         for op in full
-        if not op.in_batch and (op.retry_after is None or op.retry_after <= 0)
+        if op.retry_after is None or op.retry_after <= 0
     ]
     figures = {"snapshots": float(len(history.pending)), "refused": float(len(full))}
     for pool, bound in history.run.bounds.items():

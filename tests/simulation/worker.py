@@ -26,9 +26,10 @@ from headrace.worker.context import RunningContext
 from headrace.worker.feed import Feed
 from headrace.worker.held import Held
 from headrace.worker.job_worker import JobWorker
+from headrace.worker.payloads import payload_of
 from headrace.worker.pool_manager import WorkerPoolManager
 from headrace.worker.pools import ChildPlan, PoolSpec
-from headrace.worker.runner import Runner, _payload
+from headrace.worker.runner import Runner
 from headrace.worker.service import POOLS_SECONDS, WATCH_SECONDS, JobWorkerService
 
 from .patches import simulation
@@ -86,7 +87,7 @@ class SimRunner(Runner):
                 scratch_root=self._scratch_root,
                 dependencies=self._dependencies,
             )
-            running = asyncio.create_task(self._run_async(held, executor, context, _payload(executor, held)))
+            running = asyncio.create_task(self._run_async(held, executor, context, payload_of(executor, held.job)))
             held.settlement = await running
         except Exception as error:  # noqa: BLE001 -- as in `Runner.run`
             held.settlement = self._settle_error(held, error)

@@ -28,6 +28,7 @@ from headrace.worker.board import Board
 from headrace.worker.held import Held, Phase, Stop
 from headrace.worker.interrupt import AskedToStop, SoftLimit, interrupt_thread
 from headrace.worker.runner import Runner
+from headrace.worker.thread_clocks import ThreadClocks
 
 Body = Callable[[Any], Any]
 
@@ -153,8 +154,8 @@ def ending(held: Held) -> tuple[str, str] | None:
         (raising(PermanentError("x")), ("failed", "failed")),
         (raising(TimeoutError("the job's own")), ("queued", "retry")),
         (raising(CancelledError()), ("queued", "retry")),
-        (raising(JobCancelled("x")), ("cancelled", "cancelled")),
-        (raising(LeaseLost("x")), None),
+        (raising(JobCancelled("nobody asked")), ("queued", "retry")),
+        (raising(LeaseLost("nobody took it")), ("queued", "retry")),
         (lambda _: float("nan"), ("failed", "failed")),
         (lambda _: "x" * 2000, ("failed", "failed")),
         (lambda _: object(), ("failed", "failed")),
@@ -354,6 +355,47 @@ def test_a_plain_function_that_does_not_look_is_interrupted_a_while_after_it_was
     end()
     assert ending(held) == expected
     assert time.monotonic() - began >= 0.1, "it had time to stop by itself"
+
+
+@pytest.mark.usefixtures("untraced")
+@pytest.mark.parametrize("stop", [None, Stop.CANCEL, Stop.RELEASE])
+def test_a_thread_that_stands_in_a_call_is_left_alone_until_the_call_returns(rig: Rig, stop: Stop | None) -> None:
+    """An exception that waits for it would slow every other thread down, and stop them all under a tracer."""
+    held = make_held("plain", timeout_seconds=0.05 if stop is None else 60)
+    seen: list[bool] = []
+
+    def body(_: Any) -> None:
+        if stop is not None:
+            held.ask_to_stop(stop)
+        time.sleep(1.5)
+        seen.append(held.interrupted)
+        spin(30)
+
+    end = enforced(rig, every=0.1)
+    rig.run(body, held=held)
+    end()
+    assert seen == [False]
+    assert ending(held) == {None: ("queued", "timeout"), **dict(STOPS)}[stop]
+
+
+def test_a_thread_that_sleeps_in_slices_is_seen_to_move() -> None:
+    end = threading.Event()
+
+    def slices() -> None:
+        while not end.is_set():
+            time.sleep(0.01)
+
+    thread, still = threading.Thread(target=slices), threading.Thread(target=end.wait)
+    thread.start()
+    still.start()
+    clocks, both = ThreadClocks(), [thread.ident or 0, still.ident or 0]
+    time.sleep(0.1)
+    assert clocks.moving(both) == set(), "nothing is known at the first look"
+    time.sleep(0.2)
+    assert clocks.moving(both) == {thread.ident}
+    end.set()
+    thread.join()
+    still.join()
 
 
 def test_limits_leave_a_job_alone_that_keeps_them(rig: Rig) -> None:

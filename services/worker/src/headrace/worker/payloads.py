@@ -5,8 +5,32 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic import ValidationError
+
+from headrace.contracts.errors import PermanentError
 from headrace.contracts.executor import JobExecutor
-from headrace.contracts.job import JsonText
+from headrace.contracts.job import Job, JsonText
+
+
+class InvalidPayload(PermanentError):  # noqa: N818  -- becomes the error type of the job
+    """The payload does not fit the installed model; another attempt would find the same."""
+
+
+def payload_of(executor: JobExecutor[Any], job: Job) -> Any:
+    """The payload of a job, as its executor is given it.
+
+    Raises:
+        InvalidPayload: It does not fit the model; the message names each field and the rule, never a value.
+        Exception: Whatever the executor's `upcast` raises.
+    """
+    try:
+        return read_payload(executor, job.payload, job.contract_version)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False, include_context=False)
+        )
+        raise InvalidPayload(problems) from None
 
 
 def read_payload(executor: JobExecutor[Any] | type[JobExecutor[Any]], text: JsonText, version: int) -> Any:

@@ -14,10 +14,9 @@ from typing import Any
 import structlog
 from dramatiq.asyncio import EventLoopThread
 from dramatiq.threading import Interrupt
-from pydantic import ValidationError
 
 from headrace.contracts.config import JobConfig
-from headrace.contracts.errors import DependencyDown, JobCancelled, LeaseLost, PermanentError
+from headrace.contracts.errors import DependencyDown
 from headrace.contracts.executor import JobExecutor
 from headrace.runtime.process.failpoints import fp
 from headrace.runtime.store.state_manager import JobStateManager
@@ -32,16 +31,16 @@ from headrace.worker.context import RunningContext
 from headrace.worker.held import Held, Stop
 from headrace.worker.interrupt import AskedToStop, SoftLimit, finish, interrupt_thread
 from headrace.worker.job_logs import JobLogWriter
-from headrace.worker.payloads import read_payload
+from headrace.worker.payloads import payload_of
+from headrace.worker.stops import settlement_of_stop, timeout_of
+from headrace.worker.thread_clocks import ThreadClocks
 
 COOPERATE_SECONDS = 1.0
 """How long a plain function that was asked to stop may take before an exception is raised in its thread."""
+RELEASE_SECONDS = 0.4
+"""The same at shutdown, when it has had its grace and its process ends in a second."""
 
 log = structlog.get_logger(__name__)
-
-
-class InvalidPayload(PermanentError):  # noqa: N818  -- becomes the error type of the job
-    """The payload does not fit the installed model; another attempt would find the same."""
 
 
 class Runner:
@@ -74,6 +73,7 @@ class Runner:
         self._slot_numbers = itertools.count()
         self._local = threading.local()
         self._contexts: dict[Held, tuple[RunningContext, int | None]] = {}
+        self._clocks = ThreadClocks()
         self.run_times = RunTimes()
 
     def run(self, held: Held) -> None:
@@ -101,7 +101,7 @@ class Runner:
                     lines=lines,
                     dependencies=self._dependencies,
                 )
-                payload = _payload(executor, held)
+                payload = payload_of(executor, held.job)
                 if executor.is_async():
                     held.settlement = self._thread.run_coroutine(self._run_async(held, executor, context, payload))
                 else:
@@ -136,7 +136,7 @@ class Runner:
             loop.call_soon_threadsafe(task.cancel)
 
         if not held.begin(interrupt):
-            return _stopped(held)
+            return settlement_of_stop(held)
         self._contexts[held] = (context, None)
         if self._announcer is not None:
             self._announcer.started(held)
@@ -145,13 +145,13 @@ class Runner:
                 result = await executor.execute(context, payload)  # type: ignore[misc]  # checked: it is a coroutine
         except TimeoutError as error:
             if limit.expired():
-                return self._settle_error(held, _timeout(held))
+                return self._settle_error(held, timeout_of(held))
             return self._settle_error(held, error)
         except asyncio.CancelledError:
             if held.stop is None:
                 raise
             task.uncancel()
-            return _stopped(held)
+            return settlement_of_stop(held)
         except Exception as error:  # noqa: BLE001 -- the job's own error
             return self._settle_error(held, error)
         return self._settle_result(held, result, context)
@@ -160,16 +160,16 @@ class Runner:
         self, held: Held, executor: JobExecutor[Any], context: RunningContext, payload: Any
     ) -> Settlement | None:
         if not held.begin(lambda _: None):
-            return _stopped(held)
+            return settlement_of_stop(held)
         self._contexts[held] = (context, threading.get_ident())
         if self._announcer is not None:
             self._announcer.started(held)
         try:
             result = executor.execute(context, payload)
         except AskedToStop:
-            return _stopped(held)
+            return settlement_of_stop(held)
         except SoftLimit:
-            return self._settle_error(held, _timeout(held))
+            return self._settle_error(held, timeout_of(held))
         return self._settle_result(held, result, context)
 
     def _settle_result(self, held: Held, result: Any, context: RunningContext) -> Settlement | None:
@@ -179,12 +179,13 @@ class Runner:
         return outcome.completed(held.job, text, started_ms_ago=held.started_ms_ago() or 0, progress=context.progress)
 
     def _settle_error(self, held: Held, error: BaseException) -> Settlement | None:
-        if held.stop is not None or isinstance(error, JobCancelled | LeaseLost):
-            if held.stop is None:
-                held.stop = Stop.CANCEL if isinstance(error, JobCancelled) else Stop.LOST
-            return _stopped(held)
+        if held.stop is not None:
+            return settlement_of_stop(held)
+        # A `LeaseLost` or `JobCancelled` that nobody asked for is an error like others: else a job that raises one
+        # each time would be handed back without cost for ever. If the attempt is really lost, or a cancel was
+        # accepted, the settlement finds that out.
         if isinstance(error, Interrupt):
-            error = _timeout(held) if isinstance(error, SoftLimit) else RuntimeError("interrupted")
+            error = timeout_of(held) if isinstance(error, SoftLimit) else RuntimeError("interrupted")
         if isinstance(error, DependencyDown):
             return self._park(held, error)
         policy = self._executors[held.job.type].policy.retry
@@ -219,13 +220,18 @@ class Runner:
             self._announcer.progressed(held, saved)
 
     async def enforce_limits(self) -> None:
-        """Raise in the threads of plain jobs that ran too long or did not stop when asked. A duty."""
+        """Raise in the threads of plain jobs that ran too long or did not stop when asked. A duty.
+
+        Threads that stand in a call are left alone until it returns; the supervisor has the hard limit for them.
+        """
         now = time.monotonic()
-        for held, (_, thread_id) in list(self._contexts.items()):
-            if thread_id is None or held.started_at is None:
+        plain = [(held, thread_id) for held, (_, thread_id) in list(self._contexts.items()) if thread_id is not None]
+        moving = self._clocks.moving(thread_id for _, thread_id in plain)
+        for held, thread_id in plain:
+            if held.started_at is None or thread_id not in moving:
                 continue
             if held.stop is not None:
-                if held.stopped_for(now) > COOPERATE_SECONDS:
+                if held.stopped_for(now) > (RELEASE_SECONDS if held.stop is Stop.RELEASE else COOPERATE_SECONDS):
                     interrupt_thread(held, thread_id, AskedToStop)
             elif now - held.started_at > held.job.timeout_seconds:
                 interrupt_thread(held, thread_id, SoftLimit)
@@ -250,26 +256,3 @@ class Runner:
             log.warning("job.ended", **fields)
         else:
             log.debug("job.ended", **fields)
-
-
-def _payload(executor: JobExecutor[Any], held: Held) -> Any:
-    try:
-        return read_payload(executor, held.job.payload, held.job.contract_version)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False, include_context=False)
-        )
-        raise InvalidPayload(problems) from None
-
-
-def _stopped(held: Held) -> Settlement | None:
-    if held.stop is Stop.CANCEL:
-        return outcome.cancelled(held.job, started_ms_ago=held.started_ms_ago())
-    if held.stop is Stop.RELEASE:
-        return outcome.released(held.job, started_ms_ago=held.started_ms_ago())
-    return None
-
-
-def _timeout(held: Held) -> outcome.JobTimeout:
-    return outcome.JobTimeout(f"ran longer than {held.job.timeout_seconds:g} s")

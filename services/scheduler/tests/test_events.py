@@ -198,7 +198,9 @@ async def test_a_stream_resumes_after_the_last_event_it_saw(api, worker):
 
 
 async def test_a_stream_of_one_job_resumes_as_well(api, worker):
-    view, other = await api.submit(), await api.submit()
+    async with listening(api, "/v1/events") as everything:
+        view, other = await api.submit(), await api.submit()
+        await eventually(lambda: everything.names == ["job.queued"] * 2)  # told in batches: they must not come later
     async with listening(api, f"/v1/jobs/{view['id']}/events") as reader:
         await worker.tell(view, "job.started", "processing")
         await eventually(lambda: reader.names == ["job.snapshot", "job.started"])

@@ -22,6 +22,7 @@ NOW = datetime(2025, 1, 1, tzinfo=UTC)
 
 def found(**fields):
     values = {"now": NOW, "paused": None, "before": 0, "slots": 2, "busy": 0, "open_breakers": (), "rate": None}
+    values["knows_type"] = True
     return Surroundings(**values | fields)
 
 
@@ -138,6 +139,21 @@ async def test_delayed_paused_and_without_a_worker(api):
     assert await why(api, view) == (["paused", "no-worker"], 1)
     answer = await api.get(f"/v1/jobs/{view['id']}/why")
     assert "too hot" in answer["reasons"][0]["detail"]
+
+
+async def test_a_worker_that_knows_an_older_version_alone_is_none(api):
+    await api.complete()
+    await with_worker(api)
+    view = await api.submit()
+    older = {"$set": {"versions": {"any": 0}}}
+    await api.database.workers.update_one({"_id": "w-1"}, older)
+    answer = await api.get(f"/v1/jobs/{view['id']}/why")
+    assert [(reason["code"], reason["detail"]) for reason in answer["reasons"]] == [
+        ("no-worker", "no living worker of the pool default knows the version 1 of the type any")
+    ]
+    same = {"$set": {"versions": {"any": 1}}}
+    await api.database.workers.update_one({"_id": "w-1"}, same)
+    assert (await why(api, view))[0] == ["behind"]
 
 
 async def test_a_dead_worker_is_none(api):

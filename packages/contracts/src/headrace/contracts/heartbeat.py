@@ -32,6 +32,8 @@ class Incarnation(BaseModel):
     types: tuple[str, ...] = ()
     slots: int = 0
     version: str = ""
+    versions: dict[str, int] = {}
+    """The newest payload version it knows of its types; a type that is not in it has no limit."""
     started_at: datetime
     lease_until: datetime
     dead_at: datetime | None = None

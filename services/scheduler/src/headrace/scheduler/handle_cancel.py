@@ -8,7 +8,7 @@ from headrace.contracts.errors import AlreadyTerminalError, ForbiddenError, Outc
 from headrace.contracts.job import Job
 from headrace.runtime.process.failpoints import afp
 from headrace.runtime.store.values import CancelVerdict
-from headrace.runtime.web.auth import Scope, Token, authorize
+from headrace.runtime.web.auth import TOKEN, Scope, Token
 from headrace.runtime.web.query import check_names
 from headrace.scheduler.drafts import WRITER
 from headrace.scheduler.handle_reads import job_id_of
@@ -20,7 +20,7 @@ from headrace.scheduler.views import job_response
 async def cancel_job(request: web.Request) -> web.Response:
     """Cancel a job: 200 when it is cancelled now, 202 when its worker has been asked."""
     services = request.app[SERVICES]
-    token = _caller(request)
+    token = request[TOKEN]
     check_names(request, ())
     job_id = job_id_of(request)
     if not token.allows(Scope.OPERATE):
@@ -30,13 +30,6 @@ async def cancel_job(request: web.Request) -> web.Response:
     if verdict is CancelVerdict.ALREADY_OVER:
         raise AlreadyTerminalError(f"the job is {job.state} already", job_id=job.id)
     return job_response(job, 202 if verdict is CancelVerdict.REQUESTED else 200)
-
-
-def _caller(request: web.Request) -> Token:
-    try:
-        return authorize(request, Scope.OPERATE)
-    except ForbiddenError:
-        return authorize(request, Scope.SUBMIT)
 
 
 async def _check_is_own(services: Services, job_id: str, token: Token) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -46,7 +47,8 @@ async def _look_around(services: Services, job: Job) -> Surroundings:
     now = datetime.now(UTC)
     pool = await mongo.read(lambda: Pools(database).settings(job.pool))
     alive = await mongo.read(services.incarnations.alive)
-    slots = sum(child.slots for child in alive if child.pool == job.pool and job.type in child.types)
+    knowing = [child for child in alive if child.pool == job.pool and job.type in child.types]
+    slots = sum(child.slots for child in knowing if job.contract_version <= child.versions.get(job.type, sys.maxsize))
     busy = await mongo.read(lambda: reads.count_running(job.pool, cap=slots)) if slots else 0
     before = None
     if job.run_at <= now:
@@ -58,6 +60,7 @@ async def _look_around(services: Services, job: Job) -> Surroundings:
         paused=(pool.paused_reason or "") if pool.paused else None,
         before=before,
         slots=slots,
+        knows_type=bool(knowing),
         busy=busy,
         open_breakers=(
             *(name for name, breaker in breakers.items() if breaker.state is BreakerState.OPEN),

@@ -15,7 +15,6 @@ from headrace.contracts.api import (
 from headrace.contracts.errors import (
     AlreadyTerminalError,
     DuplicateJobError,
-    ForbiddenError,
     IdempotencyInFlightError,
     IdempotencyMismatchError,
     InvalidPayloadError,
@@ -24,7 +23,6 @@ from headrace.contracts.errors import (
     QueueFullError,
     RateLimitedError,
     StoreUnavailableError,
-    UnauthorizedError,
     UnknownJobTypeError,
 )
 from headrace.contracts.submission import JobBatch, JobSubmission
@@ -134,19 +132,12 @@ ROUTES = (
         "POST",
         "/v1/jobs/{id}/cancel",
         cancel_job,
-        # Two scopes will do here, so the handler looks at the token itself.
-        scope=None,
+        scope=Scope.OPERATE,
+        or_scope=Scope.SUBMIT,
         summary="Cancel a job",
-        description="Needs the scope `operate`, or `submit` with the token that submitted the job.",
+        description="With `submit` alone only by the token that submitted the job.",
         responses={200: JobView, 202: JobView},
-        problems=(
-            UnauthorizedError,
-            ForbiddenError,
-            NotFoundError,
-            AlreadyTerminalError,
-            StoreUnavailableError,
-            OutcomeUnknownError,
-        ),
+        problems=(NotFoundError, AlreadyTerminalError, StoreUnavailableError, OutcomeUnknownError),
         tags=("jobs",),
     ),
     Route(

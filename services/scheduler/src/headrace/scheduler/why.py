@@ -25,7 +25,8 @@ class Surroundings:
         now: The time to compare `run_at` with.
         paused: Why the pool is paused, or None.
         before: Due jobs that are claimed before it, counted up to `MAX_POSITION`; None when it is not due.
-        slots: Of the living workers of its pool that know its type.
+        slots: Of the living workers of its pool that know its type, in its version.
+        knows_type: Whether there are such workers, but for the version.
         busy: Claimed jobs of its pool, counted up to `slots`.
         open_breakers: Names of the stores that are known to be down, and of dependencies that jobs of its type met.
         rate: Jobs that leave the pool per second, or None where that is not known.
@@ -35,6 +36,7 @@ class Surroundings:
     paused: str | None
     before: int | None
     slots: int
+    knows_type: bool
     busy: int
     open_breakers: tuple[str, ...]
     rate: float | None
@@ -71,7 +73,8 @@ def explain_waiting(job: Job, found: Surroundings) -> WhyView:
     if not job.indexed:
         reasons.append(_reason("not-indexed", "it is stored and has not reached Redis yet; recovery pushes it"))
     if found.slots == 0:
-        reasons.append(_reason("no-worker", f"no living worker of the pool {job.pool} knows the type {job.type}"))
+        what = f"the version {job.contract_version} of the type" if found.knows_type else "the type"
+        reasons.append(_reason("no-worker", f"no living worker of the pool {job.pool} knows {what} {job.type}"))
     elif found.busy >= found.slots and job.run_at <= found.now:
         reasons.append(_reason("pool-at-capacity", f"all {found.slots} slots of the pool {job.pool} are taken"))
     position = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Mapping
 
 import structlog
 
@@ -25,13 +26,22 @@ class ChildRecords:
         incarnations: Where that is kept.
         service: The name of this worker service, unique per process start.
         version: Of the worker.
+        versions: The newest payload version it knows of each type.
         lease_seconds: How long a child counts as alive without renewal.
         ending: Set when the service ends; nothing is repeated then.
     """
 
     def __init__(
-        self, incarnations: Incarnations, *, service: str, version: str, lease_seconds: float, ending: asyncio.Event
+        self,
+        incarnations: Incarnations,
+        *,
+        service: str,
+        version: str,
+        lease_seconds: float,
+        ending: asyncio.Event,
+        versions: Mapping[str, int],
     ) -> None:
+        self._versions = versions
         self._incarnations = incarnations
         self._service = service
         self._version = version
@@ -52,6 +62,7 @@ class ChildRecords:
                     slots=slots,
                     version=self._version,
                     lease_seconds=self._lease_seconds,
+                    versions={name: self._versions[name] for name in plan.types if name in self._versions},
                 )
                 await afp("worker.after_register")
             except StoreUnavailableError as error:

@@ -45,6 +45,7 @@ class WorkerPoolManager:
         version: Of the worker.
         lease_seconds: How long a child counts as alive without renewal.
         grace_seconds: How long a child may take to finish its jobs when told to end.
+        versions: The newest payload version known of each type.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class WorkerPoolManager:
         version: str,
         lease_seconds: float,
         grace_seconds: float,
+        versions: Mapping[str, int] | None = None,
     ) -> None:
         self.specs = dict(specs)
         self.targets = dict.fromkeys(specs, 0)
@@ -72,7 +74,12 @@ class WorkerPoolManager:
         self._restarts = {pool: Restarts() for pool in specs}
         self._ending = asyncio.Event()
         self._records = ChildRecords(
-            incarnations, service=service, version=version, lease_seconds=lease_seconds, ending=self._ending
+            incarnations,
+            service=service,
+            version=version,
+            lease_seconds=lease_seconds,
+            ending=self._ending,
+            versions=versions or {},
         )
 
     def children(self, pool: str | None = None) -> list[ChildProcess]:

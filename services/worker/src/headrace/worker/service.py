@@ -99,6 +99,7 @@ class JobWorkerService:
             version=version(),
             lease_seconds=self.config.lease_seconds,
             grace_seconds=self.config.shutdown_grace_seconds,
+            versions={name: item.contract_version for name, item in self._types.items()},
         )
         self._scaler = PoolScaler(
             self.pools,

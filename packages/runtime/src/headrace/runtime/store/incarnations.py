@@ -35,6 +35,7 @@ class Incarnations:
         slots: int,
         version: str,
         lease_seconds: float,
+        versions: Mapping[str, int] | None = None,
     ) -> None:
         """Write the document that a child must have before it claims anything. Majority-durable when it returns.
 
@@ -47,6 +48,7 @@ class Incarnations:
             "types": list(types),
             "slots": slots,
             "version": version,
+            "versions": dict(versions or {}),
         }
         with writing("register"):
             await self.collection.update_one(
@@ -206,7 +208,7 @@ def _lease_end(lease_seconds: float) -> dict[str, Any]:
 
 
 def to_incarnation(document: dict[str, Any]) -> Incarnation:
-    """The value of a stored document."""
-    fields = dict(document)
-    fields["id"] = fields.pop("_id")
+    """The value of a stored document. What a newer service wrote beside it is left out."""
+    fields = {name: value for name, value in document.items() if name in Incarnation.model_fields}
+    fields["id"] = document["_id"]
     return Incarnation.model_validate(fields)

@@ -142,16 +142,16 @@ CREDENTIAL: Final[web.AppKey[Callable[[web.Request], str | None]]] = web.AppKey(
 by browsers on their own, so whoever sets this must see to it that no foreign page makes one that changes anything."""
 
 
-def authorize(request: web.Request, scope: Scope) -> Token:
-    """The caller of the request, who has the scope.
+def authorize(request: web.Request, *scopes: Scope) -> Token:
+    """The caller of the request, who has one of the scopes.
 
     Raises:
         UnauthorizedError: No token, or one that is not known.
-        ForbiddenError: The token lacks the scope.
+        ForbiddenError: The token has none of them.
     """
     token = _caller(request)
-    if not token.allows(scope):
-        raise ForbiddenError(f"the token lacks the scope {scope}")
+    if not any(token.allows(scope) for scope in scopes):
+        raise ForbiddenError(f"the token lacks the scope {' or '.join(scopes)}")
     return token
 
 

@@ -76,7 +76,7 @@ def _operation(route: Route, schemas: _Schemas) -> Schema:
     words = [route.description] if route.description else []
     if route.scope is not None:
         operation["security"] = [{"bearer": []}]
-        words.append(f"Needs the scope `{route.scope}`.")
+        words.append(f"Needs the scope {' or '.join(f'`{scope}`' for scope in route.scopes)}.")
     else:
         operation["security"] = []
         words.append("Open to everybody.")

@@ -35,6 +35,7 @@ class Route:
         path: As aiohttp writes it, `/v1/jobs/{id}`, without the base path.
         handler: Answers; errors of the tree in `headrace.contracts.errors` become problem documents.
         scope: What the token must have; None leaves the route open to everybody.
+        or_scope: What will do instead of it, as far as the handler says.
         summary: One line for the documentation.
         query: The model of the query. Without one a query is refused, except on open routes.
         headers: The model of the headers it reads, by their aliases.
@@ -51,6 +52,7 @@ class Route:
     path: str
     handler: Handler
     scope: Scope | None = Scope.ADMIN
+    or_scope: Scope | None = None
     summary: str = ""
     query: type[BaseModel] | None = None
     headers: type[BaseModel] | None = None
@@ -61,6 +63,11 @@ class Route:
     media_type: str = JSON
     description: str = ""
     body_required: bool = True
+
+    @property
+    def scopes(self) -> list[Scope]:
+        """Each of these opens the route."""
+        return [scope for scope in (self.scope, self.or_scope) if scope is not None]
 
     @property
     def all_problems(self) -> list[type[ApiError]]:
@@ -106,7 +113,7 @@ def guarded(route: Route) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if route.scope is not None:
-            request[TOKEN] = authorize(request, route.scope)
+            request[TOKEN] = authorize(request, *route.scopes)
             if route.query is None and request.query_string:
                 check_names(request, ())
         return await route.handler(request)

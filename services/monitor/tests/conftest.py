@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,15 +29,34 @@ from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import Settlement
 from headrace.testing.builders import make_job
 
+# Test folders are no packages, so what the test files share is found by its folder.
+sys.path.insert(0, str(Path(__file__).parent))
+pytest.register_assert_rewrite("monitor_pages")
+
 
 @dataclass
 class FakeScheduler:
-    """A scheduler's `/readyz`, as the test wants it."""
+    """A scheduler's `/readyz` and what actions ask of it, as the test wants it.
+
+    The real one is behind the browser in `tests/e2e`; here it is what it is told, and what it answers, that counts.
+    """
 
     status: int = 200
     body: str = '{"status": "ready", "checks": {}}'
     asked: int = 0
     url: str = ""
+    answers: dict[str, Any] = field(default_factory=dict)
+    """By the end of the path: the body, or (status, body)."""
+    calls: list[tuple[str, str, Any, str | None]] = field(default_factory=list)
+    """Method, path, body and Authorization of every other request."""
+
+    async def anything(self, request: web.Request) -> web.Response:
+        text = await request.text()
+        body = json.loads(text) if text else None
+        self.calls.append((request.method, request.path, body, request.headers.get("Authorization")))
+        answer = next((told for end, told in self.answers.items() if request.path.endswith(end)), {})
+        status, told = answer if isinstance(answer, tuple) else (200, answer)
+        return web.json_response(told, status=status)
 
     async def readyz(self, _request: web.Request) -> web.Response:
         self.asked += 1
@@ -52,6 +73,7 @@ async def scheduler() -> AsyncIterator[FakeScheduler]:
     fake = FakeScheduler()
     app = web.Application()
     app.router.add_get("/readyz", fake.readyz)
+    app.router.add_route("*", "/v1/{rest:.*}", fake.anything)
     async with TestServer(app) as server:
         fake.url = str(server.make_url(""))
         yield fake

@@ -11,8 +11,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from headrace.contracts.api import DeadLetterResult
 from headrace.contracts.errors import (
     ApiError,
     FieldError,
@@ -74,16 +75,14 @@ class Actions:
         action, job_id = _action(request, JOB_ACTIONS), job_id_of(request)
         await self._forms.read(request)
         if action == "discard":
-            result = await self._call(
-                request, "POST", "/v1/dead-letters/discard", {"filter": {"ids": [job_id]}, "limit": 1}
-            )
-            if not result["done"]:
+            result = await self._dead_call(request, action, {"filter": {"ids": [job_id]}, "limit": 1})
+            if not result.done:
                 raise RefusedError("the job is no dead letter, or it is discarded already")
             return see_other(request, f"/jobs/{job_id}", done="discarded")
         told = await self._call(request, "POST", f"/v1/jobs/{job_id}/{action}")
         if action == "replay":
-            return see_other(request, f"/jobs/{told['id']}", done="replayed")
-        done = "cancelled" if told["state"] == "cancelled" else "cancelling"
+            return see_other(request, f"/jobs/{told.get('id')}", done="replayed")
+        done = "cancelled" if told.get("state") == "cancelled" else "cancelling"
         return see_other(request, f"/jobs/{job_id}", done=done)
 
     # -- selected jobs ---------------------------------------------------------------------------------------------
@@ -117,7 +116,7 @@ class Actions:
         query = read_query(request, DeadActionQuery)
         filter_ = {name: value for name, value in query.model_dump().items() if value is not None}
         body = {"filter": filter_, "limit": MOST_DEAD, "dry_run": True}
-        result = await self._call(request, "POST", f"/v1/dead-letters/{action}", body)
+        result = await self._dead_call(request, action, body)
         return self._site.page(request, "ask_dead", action=action, filters=filter_, result=result, most=MOST_DEAD)
 
     async def do_dead(self, request: web.Request) -> web.Response:
@@ -132,13 +131,9 @@ class Actions:
         if "sure" not in fields:
             ids = filter_.get("ids") or ticked_in(fields)
             return self._site.page(request, "ask_selected", action=action, ids=ids, dead=True)
-        result = await self._call(
-            request, "POST", f"/v1/dead-letters/{action}", {"filter": filter_, "limit": MOST_DEAD}
-        )
+        result = await self._dead_call(request, action, {"filter": filter_, "limit": MOST_DEAD})
         word = "replayed" if action == "replay" else "discarded"
-        return see_other(
-            request, "/dead-letters", done=word, count=result["done"], refused=len(result["refused"]) or None
-        )
+        return see_other(request, "/dead-letters", done=word, count=result.done, refused=len(result.refused) or None)
 
     # -- pools -----------------------------------------------------------------------------------------------------
 
@@ -165,6 +160,13 @@ class Actions:
         return see_other(request, "/recovery")
 
     # --------------------------------------------------------------------------------------------------------------
+
+    async def _dead_call(self, request: web.Request, action: str, body: Mapping[str, Any]) -> DeadLetterResult:
+        told = await self._call(request, "POST", f"/v1/dead-letters/{action}", body)
+        try:
+            return DeadLetterResult.model_validate(told)
+        except ValidationError:
+            raise StoreUnavailableError("what answers is no scheduler of this version") from None
 
     async def _call(
         self, request: web.Request, method: str, path: str, body: Mapping[str, Any] | None = None

@@ -46,6 +46,14 @@ test: install ## Run the tests that need no container and are quick: a few minut
 slow: install ## Run the slow tests: whole systems under kills and losses
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "slow and not containers"
 
+.PHONY: e2e
+e2e: install ## Run the browser tests (Debian: apt-get install chromium): every page and action on a whole system
+	@$(BIN)/python -m pytest -q tests/e2e
+
+.PHONY: screenshots
+screenshots: install ## Take the pictures of the dashboard anew: docs/img/
+	@$(BIN)/python tests/e2e/screenshots.py docs/img
+
 .PHONY: lint
 lint: install ## Format check, lint, import contracts
 	@$(BIN)/ruff format --check .
@@ -68,6 +76,14 @@ check: lint types ## Everything CI checks before the slow suites
 .PHONY: bench
 bench: install ## Run the benchmarks, one after another
 	@for name in job_queue drain submit claim pickup memory; do $(BIN)/python -m benchmarks.$$name || exit 1; done
+
+.PHONY: load
+load: install ## Load a whole local system for a minute; the HTML report is .run/load/report.html
+	@$(BIN)/python tests/load/run.py --seconds 60
+
+.PHONY: docs-session
+docs-session: install ## Write the session of docs/command-line.md anew
+	@$(BIN)/python scripts/command_line_session.py
 
 .PHONY: openapi
 openapi: install ## Write services/scheduler/openapi.json anew from the routes

@@ -154,10 +154,11 @@ def lasting(session: str) -> list[str]:
     """A session without what differs from run to run: times, counts, how often progress was shown."""
     lines = []
     for line in session.splitlines():
-        if re.match(r"\s*\d+%  |\s{7}(queued|processing)$", line):
+        if re.match(r"\s*\d+%  |\s{7}(queued|processing|attempt \d+ failed.*)$", line):
             continue
         text = re.sub(r"\d+(\.\d+)?( (ms|s|min|h|d)\b)?", "#", FINGERPRINT.sub("#", line))
-        lines.append(re.sub(r"(in )?# ago|in #", "#", re.sub(r"\s+", " ", text)).strip())
+        text = re.sub(r"(in )?# ago|in #", "#", re.sub(r"\s+", " ", text))
+        lines.append(re.sub(r"#( ?/?#)*", "#", text).strip())
     return lines
 
 

@@ -92,7 +92,8 @@ def make_bar(output: Output, *, unit: str | None = None) -> Progress:
 
 def tell_end(output: Output, job: JobView) -> None:
     """Say how a job ended, with its result or its error."""
-    began = job.started_at or job.created_at
+    # A later attempt's own start would leave out those before it.
+    began = job.started_at if job.started_at is not None and job.attempt == 1 else job.created_at
     took = "" if job.finished_at is None else f" after {span((job.finished_at - began).total_seconds())}"
     attempts = "" if job.attempt <= 1 else f", {job.attempt} attempts"
     output.say(Text(f"{job.state}{took}{attempts}", style=STATE_STYLES[job.state]))

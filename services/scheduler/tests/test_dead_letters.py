@@ -11,6 +11,8 @@ from headrace.contracts.job import JobError
 from headrace.contracts.states import JobState
 from headrace.runtime.process.ids import new_job_id
 from headrace.runtime.store.documents import to_document
+from headrace.scheduler import dead_letters
+from headrace.scheduler.replays import Replays
 from headrace.scheduler.services import SERVICES
 from headrace.testing.builders import make_job
 
@@ -162,6 +164,23 @@ async def test_replays_at_the_same_time_make_each_job_once(make_api, config, put
     assert await apis[0].count() == 60
     replays = {doc["replay_of"]: doc["_id"] async for doc in apis[0].database.jobs.find({"state": "queued"})}
     assert {job_id: (await stored(apis[0], job_id))["replayed_by"] for job_id in ids} == replays
+
+
+async def test_a_replay_that_fails_at_once_is_not_replayed_by_the_same_action(api, put, monkeypatch):
+    """Without an end to what it began with, one action would replay its own replays, up to its limit."""
+    monkeypatch.setattr(dead_letters, "STRETCH", 1)
+    old = await put(dead(), dead())
+    take = Replays.replay_all
+
+    async def replay_and_fail(self, jobs, types, *, token):
+        outcomes = await take(self, jobs, types, token=token)
+        await put(*[dead() for _ in jobs])
+        return outcomes
+
+    monkeypatch.setattr(Replays, "replay_all", replay_and_fail)
+    answer = await act(api, "replay")
+    assert (answer["matched"], answer["done"]) == (2, 2)
+    assert [bool((await stored(api, job_id)).get("replayed_by")) for job_id in old] == [True, True]
 
 
 async def test_a_replay_whose_mark_was_lost_is_found_again(api, put):

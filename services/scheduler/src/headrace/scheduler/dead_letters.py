@@ -45,7 +45,8 @@ class DeadLetters:
         refused = await self._unmatched(wanted, action)
         done = 0
         try:
-            after, left = "", action.limit
+            # No more than there were: a replay that fails while this goes on is a newer dead letter of the same kind.
+            after, left = "", min(action.limit, matched)
             while left > 0:
                 page, at = min(left, STRETCH), after
                 jobs = await self._mongo.read(

@@ -20,7 +20,7 @@ from headrace.contracts.heartbeat import ChildBeat, ExitRecord, Heartbeat
 from headrace.contracts.job import Job, JobError
 from headrace.contracts.states import JobState, Reason
 from headrace.monitor.app import build_app
-from headrace.runtime.queue import Entry, Hints, RedisJobQueue, redis_client
+from headrace.runtime.queue import Entry, Hints, Keys, RedisJobQueue, redis_client
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.incarnations import Incarnations
 from headrace.runtime.store.job_types import JobType, JobTypes
@@ -130,6 +130,9 @@ class World:
             service="worker", host=host, pid=pid, version="0.1", at=at, slots=4, busy=busy, children=(child,)
         )
         assert await self.hints.beat(beat)
+        if seconds_ago:  # Redis says how old it is
+            seen = {f"{host}:{pid}:worker": int(at.timestamp() * 1000)}
+            await self.queue._redis.zadd(Keys(self.config.namespace).beats_seen, seen)
         return incarnation
 
     async def end(self, incarnation: str, kind: str) -> None:

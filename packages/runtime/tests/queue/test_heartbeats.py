@@ -15,6 +15,8 @@ from headrace.local.stores import RedisServer
 from headrace.runtime.queue import Hints, redis_client
 from headrace.runtime.queue.keys import Keys
 
+SENT = datetime(2025, 1, 1, tzinfo=UTC)
+
 
 @pytest.fixture
 async def hints(server: RedisServer, namespace: str) -> AsyncIterator[Hints]:
@@ -29,7 +31,7 @@ def beat(service: str, **changes: Any) -> Heartbeat:
         "host": "h",
         "pid": 1,
         "version": "0",
-        "at": datetime(2025, 1, 1, tzinfo=UTC),
+        "at": SENT,
         "slots": 4,
         "busy": 1,
     }
@@ -43,7 +45,8 @@ async def test_the_last_heartbeat_of_each_process_is_kept(hints: Hints) -> None:
     assert await hints.beat(beat("w2"))
     await asyncio.sleep(0.005)  # the order is by milliseconds
     assert await hints.beat(beat("w1", busy=3))
-    assert await hints.heartbeats() == [beat("w1", busy=3), beat("w2")]
+    found = await hints.heartbeats()
+    assert [one.model_copy(update={"at": SENT}) for one in found] == [beat("w1", busy=3), beat("w2")]
 
 
 async def test_heartbeats_of_silent_processes_go(hints: Hints, redis: Redis, namespace: str) -> None:
@@ -55,5 +58,14 @@ async def test_heartbeats_of_silent_processes_go(hints: Hints, redis: Redis, nam
     await redis.zadd(keys.beats_seen, {"junk": 2**50, "gone": 2**50})
     assert await hints.heartbeats() == []
     await hints.beat(beat("new"))
-    assert await hints.heartbeats() == [beat("new")]
+    assert [one.service for one in await hints.heartbeats()] == ["new"]
     assert set(await redis.hkeys(keys.beats)) == {"junk", "h:1:new"}
+
+
+async def test_a_heartbeat_is_as_old_as_redis_says_whatever_the_clock_of_its_process(
+    hints: Hints, redis: Redis
+) -> None:
+    await hints.beat(beat("w1", at=SENT))
+    seconds, micros = await redis.time()
+    (found,) = await hints.heartbeats()
+    assert abs(seconds + micros / 1e6 - found.at.timestamp()) < 1

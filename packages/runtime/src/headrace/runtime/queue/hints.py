@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -60,13 +61,15 @@ class Hints:
     async def heartbeats(self, *, max_age_ms: int = KEEP_BEATS_MS) -> list[Heartbeat]:
         """The last heartbeat of each process that beat within `max_age_ms` by Redis' clock, newest first.
 
-        What is not a heartbeat of this version is left out.
+        Its `at` is the moment when it reached Redis, by Redis' clock: the process's own may be an hour off. What is
+        not a heartbeat of this version is left out.
 
         Raises:
             StoreUnavailableError: Redis does not answer; an empty list would say that no worker lives.
         """
-        texts = await scripts.run(self._redis, "beats", [self._keys.beats, self._keys.beats_seen], [max_age_ms])
-        return [beat for beat in (_parsed(text) for text in texts) if beat is not None]
+        found = await scripts.run(self._redis, "beats", [self._keys.beats, self._keys.beats_seen], [max_age_ms])
+        beats = (_parsed(text, int(at_ms)) for text, at_ms in zip(found[::2], found[1::2], strict=True))
+        return [beat for beat in beats if beat is not None]
 
     async def wakes(self, pools: Sequence[str]) -> AsyncIterator[str]:
         """The names of pools in which something became ready, as it happens; also each one after a reconnect."""
@@ -107,9 +110,10 @@ class Hints:
         return True
 
 
-def _parsed(text: str) -> Heartbeat | None:
+def _parsed(text: str, at_ms: int) -> Heartbeat | None:
     try:
-        return Heartbeat.model_validate_json(text)
-    except ValidationError:
+        beat = Heartbeat.model_validate_json(text)
+        return beat.model_copy(update={"at": datetime.fromtimestamp(at_ms / 1000, UTC)})
+    except (ValidationError, ValueError, OverflowError):
         log.warning("hints.message_not_understood", kind="Heartbeat")
         return None

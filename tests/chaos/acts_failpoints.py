@@ -7,7 +7,6 @@ import signal
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 
 from redis.exceptions import RedisError
 
@@ -113,20 +112,15 @@ async def _flush(ground: Ground, fault: PlannedFault) -> bool:
 
 
 async def _old_inflight(ground: Ground, fault: PlannedFault) -> bool:
-    """An id that waits is in flight, for long, under a token that nobody has."""
+    """An id is in flight for long, under a token that nobody has. No job has it, so nobody else mends it first."""
     prefix = f"{NAMESPACE}:{{{POOL}}}"
-    later = datetime.now(UTC) + timedelta(seconds=0.5)
-    job = await ground.watchers.database.jobs.find_one({"state": "queued", "run_at": {"$gt": later}})
-    if job is None:
-        return False
+    name, claimed_ms = f"forged-{uuid.uuid4().hex[:12]}", int(time.time() * 1000) - 60_000
 
-    async def move() -> None:
-        redis = ground.watchers.redis
-        await redis.zrem(f"{prefix}:delayed", job["_id"])
-        await redis.zadd(f"{prefix}:inflight", {job["_id"]: int(time.time() * 1000) - 60_000})
-        await redis.hset(f"{prefix}:holder", job["_id"], f"nobody.{uuid.uuid4().hex}")
+    async def forge() -> None:
+        await ground.watchers.redis.zadd(f"{prefix}:inflight", {name: claimed_ms})
+        await ground.watchers.redis.hset(f"{prefix}:holder", name, f"nobody.{uuid.uuid4().hex}")
 
-    return await _with_redis(move)
+    return await _with_redis(forge)
 
 
 async def _with_redis(do: Callable[[], Awaitable[object]]) -> bool:

@@ -175,12 +175,12 @@ def failpoint_plan(names: Sequence[str] = (), actions: Sequence[str] = ACTIONS) 
     """
     places = [place for place in PLACES if place.tested_by is None and (not names or place.name in names)]
     faults = [
-        fault_of(f"failpoint:{place.name}:{place.action(word)}", place.target, 0.0, lane=place.target)
+        fault_of(f"failpoint:{place.name}:{place.action(word)}", place.target, 0.0, lane=place.role)
         for word in actions
         for place in places
     ]
     numbered = tuple(replace(fault, id=f"p{number}") for number, fault in enumerate(faults))
-    return Plan(0, "failpoints", 0.0, numbered, load=Load(rate=15), in_turn=True)
+    return Plan(0, "failpoints", 0.0, numbered, load=Load(rate=12), in_turn=True)
 
 
 def fault_of(kind: str, target: str, at: float, *, lasts: float = 0.0, **details: str) -> PlannedFault:

@@ -19,6 +19,7 @@ DEATHS = frozenset({"orphaned", "host_lost"})
 def check_starts(history: History) -> Report:
     """Judge how often each job was claimed, and why."""
     started = {(effect.job_id, effect.attempt) for effect in history.effects if effect.phase == "start"}
+    over = {(effect.job_id, effect.attempt) for effect in history.effects if effect.phase == "end"}  # it did no harm
     leaves_effects = {d.job_type for d in history.documents if any(key[0] == d.id for key in started)}
     headway = {e.job_id for e in history.effects if e.phase.startswith("step")}
     culprits = _owners_killed_for_a_job(history)
@@ -38,7 +39,10 @@ def check_starts(history: History) -> Report:
             if attempt.end is not None and attempt.end.reason in DEATHS and attempt.owner not in culprits
         ]
         counted = [
-            a for a in deaths if a.end is not None and (a.end.reason == "host_lost" or (a.job_id, a.number) in started)
+            a
+            for a in deaths
+            if a.end is not None
+            and (a.end.reason == "host_lost" or ((a.job_id, a.number) in started and (a.job_id, a.number) not in over))
         ]
         if document.id not in headway and len(counted) >= max_crashes:
             says = f"{len(counted)} attempts died under it and it was queued again; {max_crashes} should end it"

@@ -163,8 +163,8 @@ def metrics(service: JobWorkerService) -> dict[str, float]:
     found: dict[str, float] = {}
     for family in WorkerCollector(service).collect():
         for sample in family.samples:
-            name = sample.labels.get("outcome") or sample.labels.get("state") or "children"
-            found[name] = sample.value
+            alone = "fenced" if sample.name == "job_lease_lost_total" else "children"
+            found[sample.labels.get("outcome") or sample.labels.get("state") or alone] = sample.value
     return found
 
 

@@ -71,6 +71,20 @@ async def pause_majority(ground: Ground, fault: PlannedFault) -> Hit:
     return Hit(tuple(member.pid for member in others), heal=wake)
 
 
+@act("kill", "mongod:majority")
+async def kill_majority(ground: Ground, fault: PlannedFault) -> Hit:
+    """Both secondaries die: what the primary writes now is its own, even when they come back."""
+    number = await _primary(ground)
+    others = [each for at, each in enumerate(ground.stack.replica_set.members) if at != number]
+    pids = tuple(member.pid for member in others)
+    await asyncio.gather(*(asyncio.to_thread(member.kill) for member in others))
+
+    async def start() -> None:
+        await asyncio.gather(*(asyncio.to_thread(member.start) for member in others))
+
+    return Hit(pids, heal=start)
+
+
 @act("lose", "mongod:secondary")
 async def lose_secondary(ground: Ground, fault: PlannedFault) -> Hit:
     """One of three is gone for good; the run's end brings it back for the next run."""

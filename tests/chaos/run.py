@@ -35,6 +35,7 @@ from .workload import Sinks, Workload
 
 HEARTBEAT_S, LEASE_S, INTERVAL_S, GRACE_S = 0.5, 2.0, 2.0, 3.0
 SLOTS = 4
+LOOK_S = 4.0
 COMPLETE_S = 8.0
 """How long to wait for the first rebuild; a recovery that does none is for the checkers to see."""
 WARM_UP_S = 0.8
@@ -280,13 +281,14 @@ class _Run:
         deadline = self.clock.now() + self._quiet_s
         since: float | None = None
         while self.clock.now() < deadline:
-            at_rest = await self._at_rest()
-            if not at_rest:
-                since = None
-            elif since is None:
-                since = time.time()
-            elif await self._last_full_pass() > since:
-                return
+            with suppress(TimeoutError):  # whatever a look waits for, the deadline is kept
+                async with asyncio.timeout(LOOK_S):
+                    if not await self._at_rest():
+                        since = None
+                    elif since is None:
+                        since = time.time()
+                    elif await self._last_full_pass() > since:
+                        return
             await asyncio.sleep(0.2)
 
     async def _at_rest(self) -> bool:

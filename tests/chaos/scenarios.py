@@ -90,8 +90,10 @@ SCENARIOS = {
             "rollback",
             scripts.steady,
             (
-                fault("pause", "mongod:majority", at=2.0, until=4.6),
-                fault("kill", "mongod:primary", at=3.4, until=6.0),
+                # Killed, not frozen: what was on its way to a frozen one is taken when it wakes. The primary stays away
+                # until the others have elected one of themselves, or it would be elected again for what it has.
+                fault("kill", "mongod:majority", at=1.0, until=3.2),
+                fault("kill", "mongod:primary", at=2.3, until=9.5),
             ),
         ),
         Scenario("no-majority", scripts.nothing, (fault("pause", "mongod:majority", at=1.0, until=8.5),)),

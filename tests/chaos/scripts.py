@@ -72,18 +72,26 @@ async def held_back(stage: Stage) -> None:
 
 
 async def steady(stage: Stage) -> None:
-    """One submission after the other, through whatever happens, each asked for again until it is settled."""
-    number = itertools.count()
-    while stage.stack.clock.now() < 9:
-        await asyncio.gather(*(_persist(stage, next(number)) for _ in range(4)))
+    """Submissions all the time, whatever becomes of the ones before, each read as soon as it is accepted.
+
+    It ends soon after the first is accepted again.
+    """
+    clock = stage.stack.clock
+    asking: set[asyncio.Task[None]] = set()
+    accepted_at: list[float] = []
+    for number in itertools.count():
+        if clock.now() > 20 or any(6 < at < clock.now() - 0.5 for at in accepted_at):
+            break
+        asking.add(asyncio.create_task(_submit_and_look(stage, number, accepted_at)))
+        await asyncio.sleep(0.06)
+    await asyncio.gather(*asking)
 
 
-async def _persist(stage: Stage, number: int) -> None:
-    one = job(stage, f"s{number}", seconds=0.01, key=f"k{number}")
-    answer = await stage.calls.submit(stage.urls[number % len(stage.urls)], f"c{number}", one)
+async def _submit_and_look(stage: Stage, number: int, accepted_at: list[float]) -> None:
+    answer = await stage.calls.submit(stage.urls[0], f"c{number}", job(stage, f"s{number}", seconds=0.01))
     if answer.outcome == "ok" and answer.job_id is not None:
-        await stage.calls.get(stage.urls[0], f"r{number}", answer.job_id)
-    await asyncio.sleep(0.05)
+        accepted_at.append(stage.stack.clock.now())
+        await stage.calls.get(stage.urls[0], f"c{number}", answer.job_id)
 
 
 async def before_the_insert(stage: Stage) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from .clients import Submission
 from .network import Weather
+from .themes import THEMES, Theme
+
+T = TypeVar("T")
 
 ACTIVE_SECONDS = 5.0
 
@@ -34,6 +39,7 @@ class Plan:
     """One schedule."""
 
     seed: int
+    theme: str
     weather: Weather
     submissions: list[Submission]
     events: list[Event]
@@ -46,63 +52,53 @@ class Plan:
     begins_complete: bool = True
     redis_ahead_ms: int = 0
     slots: int = 2
-    mutant: str = ""
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing breaks but Redis, by losing its data: recovery's rebuild alone must be enough then."""
+        weather = self.weather
+        faults = weather.refused + weather.lost + weather.unanswered + weather.late + weather.slow
+        return not faults and all(event.what in ("flush", "restart empty") for event in self.events)
 
     def lines(self) -> list[str]:
         """For people."""
         jobs = [f"{item.name}: {item.body['payload']['steps']} at {item.at:.2f} s" for item in self.submissions]
-        return [f"seed {self.seed}: {self.weather}", *jobs, *map(str, self.events)]
-
-
-WEATHERS = (
-    Weather(),
-    Weather(delay=0.02, split=0.3),
-    Weather(delay=0.005, unanswered=0.08, split=0.5),
-    Weather(delay=0.005, lost=0.04, unanswered=0.06, refused=0.03, late=0.05, split=0.3),
-    Weather(delay=0.01, slow=0.04, slow_seconds=2.5, split=0.3),
-    Weather(delay=0.02, slow=0.03, slow_seconds=12.0, unanswered=0.03, late=0.03, split=0.3),
-)
-STEPS: tuple[tuple[str, ...], ...] = (
-    ("sleep:0.05",),
-    ("sleep:0.4", "save", "sleep:0.4"),
-    ("progress", "sleep:1.2", "progress"),
-    ("sleep:0.1", "fail:1"),
-    ("sleep:0.1", "fail:9"),
-    ("permanent",),
-    ("sleep:2.5",),
-    ("save", "sleep:0.2", "die:1"),
-    ("sleep:0.2", "die:9"),
-    ("hang",),
-)
+        return [f"seed {self.seed}, {self.theme}: {self.weather}", *jobs, *map(str, self.events)]
 
 
 def make_plan(seed: int) -> Plan:
     """The plan of a seed."""
     dice = random.Random(f"plan {seed}")
-    weather = dice.choice(WEATHERS)
+    theme = THEMES[seed % len(THEMES)]
+    recoveries = dice.choice((1, 1, 2))
     return Plan(
         seed=seed,
-        weather=Weather(**vars(weather)),
-        submissions=[_submission(dice, number) for number in range(dice.choice((1, 1, 2, 2, 3, 5)))],
-        events=_events(dice),
-        recoveries=dice.choice((1, 1, 2)),
+        theme=theme.name,
+        weather=replace(dice.choice(theme.weathers)),
+        submissions=[_submission(dice, theme, number) for number in range(dice.choice(theme.job_counts))],
+        events=[_event(dice, theme) for _ in range(dice.choice(theme.event_counts))],
+        recoveries=recoveries,
         is_full_recovery=dice.random() < 0.1,
-        is_leaderless=dice.random() < 0.15,
-        bound=dice.choice((1, 2, 1000, 1000)),
-        begins_complete=dice.random() < 0.7,
-        redis_ahead_ms=dice.choice((0, 0, 30, -30)),
-        slots=dice.choice((1, 2, 2)),
+        is_leaderless=recoveries > 1 and dice.random() < 0.6,
+        bound=dice.choice(theme.bounds),
+        begins_complete=dice.random() < theme.begins_complete,
+        redis_ahead_ms=dice.choice((0, 0, 30, -30, 200)),
+        slots=dice.choice(theme.slots),
     )
 
 
-def _submission(dice: random.Random, number: int) -> Submission:
-    body = {
+def _thrown(dice: random.Random, weights: Mapping[T, int]) -> T:
+    return dice.choices(list(weights), weights=list(weights.values()))[0]
+
+
+def _submission(dice: random.Random, theme: Theme, number: int) -> Submission:
+    body: dict[str, Any] = {
         "type": "sim",
-        "payload": {"steps": list(dice.choices(STEPS, weights=(5, 3, 2, 2, 1, 1, 2, 2, 1, 1))[0])},
+        "payload": {"steps": list(_thrown(dice, theme.jobs))},
         "priority": dice.choice(("high", "medium", "low")),
         "max_retries": dice.choice((0, 1, 2)),
     }
-    extra = dice.random()
+    extra = dice.random() if dice.random() < theme.extras else 1.0
     if extra < 0.08:
         body["delay_seconds"] = 100_000  # still waiting in the end
     elif extra < 0.2:
@@ -113,27 +109,22 @@ def _submission(dice: random.Random, number: int) -> Submission:
         name=f"job-{number}",
         body=body,
         key=f"key-{number}" if dice.random() < 0.8 else None,
-        at=round(dice.choice((0.0, 0.0, dice.uniform(0, ACTIVE_SECONDS - 1))), 3),
-        cancel_at=round(dice.uniform(0, 2.5), 3) if dice.random() < 0.25 else None,
+        at=0.0 if dice.random() < theme.at_once else round(dice.uniform(0, ACTIVE_SECONDS - 1), 3),
+        cancel_at=round(dice.uniform(0, 1.8), 3) if dice.random() < theme.cancels else None,
     )
 
 
-def _events(dice: random.Random) -> list[Event]:
-    events = []
-    for _ in range(dice.choice((0, 1, 1, 2, 2, 3))):
-        at = round(dice.uniform(0.0, ACTIVE_SECONDS), 3)
-        back = round(dice.uniform(0.1, 3.0), 2)
-        kind = dice.choices(
-            ("crash at call", "kill child", "kill host", "stop host", "freeze child", "freeze host", "kill recovery",
-             "kill scheduler", "flush", "restart empty", "restart", "restart old", "redis down", "mongo down"),
-            weights=(12, 2, 2, 2, 2, 2, 1, 1, 3, 2, 1, 2, 2, 2),
-        )[0]  # fmt: skip
-        if kind == "crash at call":
-            events.append(Event("crash", call=dice.randint(1, 160), applied=dice.random() < 0.6, back=back))
-        elif kind.startswith("freeze"):
-            events.append(Event(kind, at=at, seconds=round(dice.uniform(0.5, 9.0), 2)))
-        elif kind.endswith("down"):
-            events.append(Event(kind, at=at, seconds=round(dice.uniform(0.3, 4.0), 2)))
-        else:
-            events.append(Event(kind, at=at, back=back))
-    return events
+def _event(dice: random.Random, theme: Theme) -> Event:
+    at = round(dice.uniform(0.0, ACTIVE_SECONDS), 3)
+    back = round(dice.uniform(0.1, 3.0), 2)
+    kind = _thrown(dice, theme.events)
+    if kind == "crash at call":
+        return Event("crash", call=dice.randint(1, 160), applied=dice.random() < 0.6, back=back)
+    if kind == "pause at call":
+        seconds = round(dice.uniform(*theme.freeze_seconds), 2)
+        return Event("pause", call=dice.randint(1, 80), applied=dice.random() < 0.7, seconds=seconds)
+    if kind.startswith("freeze"):
+        return Event(kind, at=at, seconds=round(dice.uniform(*theme.freeze_seconds), 2))
+    if kind.endswith("down"):
+        return Event(kind, at=at, seconds=round(dice.uniform(0.3, 4.0), 2))
+    return Event(kind, at=at, back=back)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Coroutine
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from headrace.contracts.config import JobConfig
 from headrace.contracts.errors import HeadraceError
 from headrace.contracts.executor import JobExecutor
+from headrace.contracts.heartbeat import ExitRecord
 from headrace.recovery.parts import open_parts
 from headrace.recovery.service import JobRecoveryService
 from headrace.runtime.process.failpoints import afp  # noqa: F401 -- imported so that its module is patched
@@ -44,8 +46,15 @@ DUTIES = frozenset(
 """What brings the stores back together. Retention, history and warnings move no job."""
 
 
-class NoMetrics:
+class Metrics:
     """Stands for recovery's metrics."""
+
+    def __init__(self, mended: Counter[str]) -> None:
+        self._mended = mended
+
+    def did(self, duty: str, counts: Counter[str]) -> None:
+        """A duty has done something."""
+        self._mended.update({f"{duty}: {kind}": count for kind, count in counts.items()})
 
     def __getattr__(self, name: str) -> Any:
         return lambda *given: None
@@ -66,6 +75,8 @@ class Simulation:
         self.trace: list[str] = []
         self.unexpected: list[str] = []
         self.effects: list[Effect] = []
+        self.mended: Counter[str] = Counter()
+        """What recovery had to do, by duty and kind."""
         self.product_dice = random.Random(f"product {seed}")
         self.plan_dice = random.Random(f"client {seed}")
         self.loop = SimLoop(random.Random(f"loop {seed}"))
@@ -235,7 +246,7 @@ class Simulation:
         await announcing
 
     async def _recovery(self, actor: str, stop: asyncio.Event) -> None:
-        metrics: Any = NoMetrics()
+        metrics: Any = Metrics(self.mended)
         service = JobRecoveryService(open_parts(self.config), metrics)
         service.duties = tuple(duty for duty in service.duties if duty.name in DUTIES)
         if self.plan.is_leaderless:
@@ -250,7 +261,9 @@ class Simulation:
             for outcome in await asyncio.gather(*passes, return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, HeadraceError):
                     self.unexpected.append(f"{actor}: {outcome!r}")
-            await asyncio.sleep(self.product_dice.uniform(0.5, 2.0))
+            # Without a leader all look at the same moment.
+            now = self.loop.time()
+            await asyncio.sleep(1 - now % 1 if self.plan.is_leaderless else self.product_dice.uniform(0.5, 2.0))
 
     # -- what happens ------------------------------------------------------------------------------------------
 
@@ -258,8 +271,10 @@ class Simulation:
         event = self._crashes.get(number)
         if event is not None and event.applied == applied and self._is_process(actor):
             del self._crashes[number]
-            self.tell(f"      {actor:16} *** dies at {name}, {'applied' if applied else 'not sent'}")
-            if actor in self.children:
+            self.tell(f"      {actor:16} *** {event.what} at {name}, {'applied' if applied else 'not sent'}")
+            if event.what == "pause":
+                self._pause(actor, event.seconds)
+            elif actor in self.children:
                 self.exit(actor, -9)
             else:
                 self.kill(actor, back=event.back)
@@ -272,8 +287,10 @@ class Simulation:
         self.tell(f"      {'':16} *** {event.what}")
         verb, _, what = event.what.partition(" ")
         match verb:
+            case "declare":
+                self._declare_dead()
             case "kill" | "freeze" | "stop":
-                living = self.living(what)
+                living = self.living("host" if what == "supervisor" else what)
                 if living:
                     self._strike(verb, self.plan_dice.choice(living), event)
             case "flush":
@@ -287,6 +304,10 @@ class Simulation:
     def _strike(self, verb: str, actor: str, event: Event) -> None:
         if verb == "freeze":
             self.loop.freeze(actor, event.seconds)
+            if event.what == "freeze host":  # the whole machine
+                for name, (_, host) in self.children.items():
+                    if host == actor:
+                        self.loop.freeze(name, event.seconds)
         elif verb == "stop":
             self.in_actor(actor, self._stops[actor].set)
             self._start_again(actor, event.back)
@@ -294,6 +315,21 @@ class Simulation:
             self.exit(actor, -9)
         else:
             self.kill(actor, back=event.back)
+
+    def _pause(self, actor: str, seconds: float) -> None:
+        self.loop.freeze(actor, seconds)
+        if actor in self.children:
+            incarnation = self.children[actor][0].incarnation
+            self.loop.call_later(0.5, self._declare_dead, incarnation, context=Context())
+
+    def _declare_dead(self, incarnation: str = "") -> None:
+        """Somebody who cannot see a child says that it is dead, and nobody saw what it had started."""
+        workers = self.mongo.collection("workers")
+        living = [name for name, worker in workers.all.items() if worker["dead_at"] is None]
+        if incarnation in living or (living and not incarnation):
+            name = incarnation or self.plan_dice.choice(living)
+            marks = {"dead_at": self._mongo_now(), "exit": ExitRecord(kind="lease").model_dump()}
+            workers.all[name] = {**workers.all[name], **marks}
 
     def _take_snapshot(self) -> None:
         self._snapshot = self.redis.copy_of_data()

@@ -76,6 +76,8 @@ class Watch:
         for job in jobs:
             if job["state"] in PENDING and not self._waits_for_long(job):
                 return f"{job['_id']} is {job['state']}"
+            if job["state"] == "queued" and not job["indexed"]:
+                return f"{job['_id']} has not been pushed"
         waiting = {job["_id"] for job in jobs if job["state"] in PENDING}
         found = self.held_ids()
         if sorted(found) != sorted(waiting):
@@ -99,6 +101,7 @@ class Watch:
         for job in sim.mongo.collection("jobs").all.values():
             self._judge_log(job)
             self._judge_counts(job)
+            self._judge_takers(job)
         self._judge_submissions()
         self._judge_effects()
         self._judge_bound()
@@ -193,8 +196,21 @@ class Watch:
             if owners != [self._sim.children[effect.actor][0].incarnation]:
                 self.add(f"I4: {effect.actor} started attempt {effect.attempt} of {effect.job_id}, claimed by {owners}")
         for job in jobs.values():
-            if job["state"] == "completed" and (job["_id"], job["attempt"]) not in started:
-                self.add(f"I4: {job['_id']} is completed and was never started")
+            for entry in job["log"]:
+                name = (job["_id"], entry["attempt"])
+                if entry["reason"] in ("completed", "retry", "failed", "timeout") and name not in started:
+                    self.add(f"I4: attempt {entry['attempt']} of {job['_id']} is {entry['reason']} and never started")
+
+    def _judge_takers(self, job: Document) -> None:
+        """I3: recovery takes jobs from the dead alone, and how an attempt went is told by its own child."""
+        workers = self._sim.mongo.collection("workers").all
+        for entry in job["log"]:
+            if entry["reason"] in ("completed", "retry", "failed") and entry["by"] != entry["owner"]:
+                self.add(f"I3: attempt {entry['attempt']} of {job['_id']} was ended by another child")
+            if entry["reason"] in ("orphaned", "host_lost", "crash_loop"):
+                owner = workers.get(entry["owner"])
+                if owner is not None and owner["dead_at"] is None:
+                    self.add(f"I3: attempt {entry['attempt']} of {job['_id']} was taken from a living worker")
 
     def _judge_bound(self) -> None:
         """I7: exact while Redis was complete all the time."""
@@ -210,6 +226,9 @@ class Watch:
         """I6: recovery itself finds nothing to do any more."""
         if self.violations:
             return
+        missing = {kind: count for kind, count in self._sim.mended.items() if kind.endswith(": missing")}
+        if self._sim.plan.is_calm and missing:
+            self.add(f"I6: nothing but Redis' data was lost, and ids were missing besides: {missing}")
         report: Any = await _check(open_parts(self._sim.config))
         if not report.is_clean:
             self.add(f"I6: the comparison finds {report}")

@@ -41,7 +41,7 @@ class Scripted(JobExecutor[Steps]):
 
     job_type = "sim"
     payload_model = Steps
-    policy = ExecutionPolicy(pool=POOL, retry=RetryPolicy(base_seconds=0.2, cap_seconds=1.0), timeout_seconds=5)
+    policy = ExecutionPolicy(pool=POOL, retry=RetryPolicy(base_seconds=0.2, cap_seconds=1.0), timeout_seconds=20)
 
     async def execute(self, context: JobContext, payload: Steps) -> JsonValue:
         """Do them."""

@@ -46,6 +46,10 @@ test: install ## Run the tests that need no container and are quick: a few minut
 slow: install ## Run the slow tests: whole systems under kills and losses
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "slow and not containers"
 
+.PHONY: mutants
+mutants: install ## Break one rule at a time and see the chaos suite notice: fifteen mutants, about ten minutes
+	@$(BIN)/python -m tests.chaos.mutants
+
 .PHONY: e2e
 e2e: install ## Run the browser tests (Debian: apt-get install chromium): every page and action on a whole system
 	@$(BIN)/python -m pytest -q tests/e2e
@@ -84,6 +88,14 @@ load: install ## Load a whole local system for a minute; the HTML report is .run
 .PHONY: docs-session
 docs-session: install ## Write the session of docs/command-line.md anew
 	@$(BIN)/python scripts/command_line_session.py
+
+.PHONY: chaos
+chaos: install ## Break everything: all failpoints with all actions, and 8 seeds
+	@$(BIN)/python -m tests.chaos --failpoints --seeds 1-8 --seconds 10
+
+.PHONY: chaos-long
+chaos-long: install ## 60 seeds of a minute, 8 of them with losses for good
+	@$(BIN)/python -m tests.chaos --failpoints --seeds 1-52 --seconds 60 --liveness 53-60
 
 .PHONY: openapi
 openapi: install ## Write services/scheduler/openapi.json anew from the routes

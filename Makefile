@@ -94,8 +94,9 @@ chaos: install ## Break everything: all failpoints with all actions, and 8 seeds
 	@$(BIN)/python -m tests.chaos --failpoints --seeds 1-8 --seconds 10
 
 .PHONY: chaos-long
-chaos-long: install ## 60 seeds of a minute, 8 of them with losses for good
+chaos-long: install ## 60 seeds of a minute, 8 of them with losses for good, and the mutants
 	@$(BIN)/python -m tests.chaos --failpoints --seeds 1-52 --seconds 60 --liveness 53-60
+	@$(BIN)/python -m tests.chaos.mutants
 
 .PHONY: openapi
 openapi: install ## Write services/scheduler/openapi.json anew from the routes

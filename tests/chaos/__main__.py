@@ -21,6 +21,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, action="append", default=[], help="run this seed (may be repeated)")
     parser.add_argument("--seeds", default="", help="run these seeds: 1-8")
+    parser.add_argument("--liveness", default="", help="run these seeds with one of each kind lost for good: 53-60")
     parser.add_argument("--plan", type=Path, action="append", default=[], help="run the plan in this file")
     parser.add_argument("--failpoints", action="store_true", help="run every failpoint with every action")
     parser.add_argument("--failpoint", action="append", default=[], help="only these failpoints (may be repeated)")
@@ -34,15 +35,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def plans_of(arguments: argparse.Namespace) -> list[Plan]:
     """What is to be run."""
-    seeds = list(arguments.seed)
-    if arguments.seeds:
-        first, _, last = arguments.seeds.partition("-")
-        seeds += range(int(first), int(last or first) + 1)
+    seeds = [*arguments.seed, *_range(arguments.seeds)]
     plans = [make_plan(seed, seconds=arguments.seconds, mode=arguments.mode) for seed in seeds]
+    plans += [make_plan(seed, seconds=arguments.seconds, mode="liveness") for seed in _range(arguments.liveness)]
     plans += [Plan.from_json(path.read_text(encoding="utf-8")) for path in arguments.plan]
     if arguments.failpoints or arguments.failpoint:
         plans.insert(0, failpoint_plan(arguments.failpoint))
     return [plan for plan in plans for _ in range(arguments.times)]
+
+
+def _range(text: str) -> range:
+    """`3-5` or `3`."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1) if text else range(0)
 
 
 async def run_all(plans: Iterable[Plan], out: Path) -> list[Outcome]:

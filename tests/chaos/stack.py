@@ -186,7 +186,7 @@ class Stack:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.get(f"http://{LOOPBACK}:{part.port}/metrics") as response,
             ):
-                text = await response.text()
+                text = await response.text() if response.status == 200 else ""
         except (aiohttp.ClientError, TimeoutError, OSError):
             return {}
         return {

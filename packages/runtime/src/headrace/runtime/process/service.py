@@ -15,8 +15,9 @@ from aiohttp import web
 
 from headrace.contracts.config import JobConfig, load_config
 from headrace.contracts.errors import ConfigError
-from headrace.runtime.process import failpoints, lifecycle, listen
+from headrace.runtime.process import failpoints, lifecycle, listen, tracing
 from headrace.runtime.process.logs import configure_logging
+from headrace.runtime.process.open_stores import open_stores
 from headrace.runtime.process.runner import Runner
 
 Build = Callable[[JobConfig], Awaitable[web.Application]] | Callable[[JobConfig], web.Application]
@@ -52,8 +53,11 @@ def run_service(build: Build, *, name: str, default_port: int) -> int:
     except ConfigError as error:
         return _refuse(name, error)
     configure_logging(config, service=name)
+    tracing.start(name)
     if unknown:
         log.warning("config.unknown_names", names=unknown)
+    for setting in open_stores(config):
+        log.warning("config.store_without_password", setting=setting)
     try:
         return asyncio.run(_serve(build, config, name, default_port))
     except ConfigError as error:
@@ -63,6 +67,8 @@ def run_service(build: Build, *, name: str, default_port: int) -> int:
     except Exception:
         log.exception("service.failed")
         return EXIT_FAILED
+    finally:
+        tracing.stop()
 
 
 def _refuse(name: str, error: ConfigError) -> int:

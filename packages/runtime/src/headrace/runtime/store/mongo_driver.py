@@ -7,6 +7,7 @@ so that a change of driver is a change of this file.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pymongo
 from bson.codec_options import CodecOptions
@@ -14,6 +15,8 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
+
+from headrace.contracts.errors import ConfigError
 
 SERVER_SELECTION_MS = 1000
 """How long a call looks for a primary. The driver looks at its watch every half second only, so this can become one and
@@ -33,7 +36,11 @@ def connect(url: str, *, appname: str, max_pool_size: int = 20) -> Any:
 
     Returns:
         The driver's client, bound to the running event loop at its first call.
+
+    Raises:
+        ConfigError: The URL asks for zlib.
     """
+    _refuse_zlib(url)
     client: Any = AsyncIOMotorClient(
         url,
         appname=appname,
@@ -46,6 +53,13 @@ def connect(url: str, *, appname: str, max_pool_size: int = 20) -> Any:
     )
     _keep_selection_short(client)
     return client
+
+
+def _refuse_zlib(url: str) -> None:
+    # MongoDB servers before their fix of CVE-2025-14847 disclose memory to whoever may speak zlib with them.
+    for name, value in parse_qsl(url.partition("?")[2]):
+        if name.lower() == "compressors" and "zlib" in value.lower():
+            raise ConfigError("JOB_MONGO_URL: compressors must not hold zlib; use zstd or snappy, or leave it out")
 
 
 def _keep_selection_short(client: Any) -> None:

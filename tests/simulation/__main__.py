@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 if os.environ.get("PYTHONHASHSEED") != "0":
     # Sets of texts are walked in an order that Python makes up anew for each process.
@@ -13,7 +14,14 @@ if os.environ.get("PYTHONHASHSEED") != "0":
         sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
     )
 
-from .run import run_many, run_seed
+from .run import Outcome, run_many, run_seed
+
+PART = 50
+
+
+def run_part(part: tuple[range, str]) -> list[Outcome]:
+    """Some schedules of many, in a process of their own."""
+    return run_many(part[0], mutant=part[1])
 
 
 def main() -> int:
@@ -22,6 +30,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run this one alone")
     parser.add_argument("--first", type=int, default=0, help="the first seed of many")
     parser.add_argument("--schedules", type=int, default=1000, help="how many")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="at once")
     parser.add_argument("--mutant", default="", help="with this mistake in the code")
     parser.add_argument("-v", "--verbose", action="store_true", help="show every call and log line")
     options = parser.parse_args()
@@ -32,7 +41,10 @@ def main() -> int:
         print(f"{outcome.calls} calls, {outcome.seconds:.1f} s of virtual time, {outcome.digest}")
         outcomes = [outcome]
     else:
-        outcomes = run_many(range(options.first, options.first + options.schedules), mutant=options.mutant)
+        seeds = range(options.first, options.first + options.schedules)
+        parts = [(seeds[at : at + PART], options.mutant) for at in range(0, len(seeds), PART)]
+        with ProcessPoolExecutor(options.processes) as pool:
+            outcomes = [outcome for part in pool.map(run_part, parts) for outcome in part]
     bad = [outcome for outcome in outcomes if outcome.violations]
     for outcome in bad:
         print(f"seed {outcome.plan.seed}:", *outcome.violations, sep="\n  ")

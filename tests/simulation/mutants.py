@@ -11,13 +11,13 @@ from typing import Any
 
 from headrace.contracts.job import Job
 from headrace.recovery import orphans as orphan_duty
+from headrace.recovery.counts import Counts
 from headrace.recovery.orphans import OrphanDuty
 from headrace.recovery.rebuild import RebuildDuty
 from headrace.runtime.queue import Verdict
 from headrace.runtime.store import orphans as orphan_rules
 from headrace.runtime.store import state_orphan, state_settle, updates
-from headrace.runtime.store.documents import to_job
-from headrace.runtime.store.faults import reading, writing
+from headrace.runtime.store.faults import writing
 from headrace.runtime.store.state_claim import Claiming
 from headrace.runtime.store.values import Inserted, InsertVerdict
 from headrace.scheduler.commit import Committer
@@ -34,13 +34,17 @@ class Mutant:
 
     Attributes:
         made: Makes it for a while.
+        theme: Of the schedules that are to show it.
         finds: How a violation that shows it begins.
-        within: Among how many schedules, from seed 0 on, one must show it.
+        within: Among how many of the theme's first schedules one must show it.
+        is_quick: Whether it is part of the quick tests.
     """
 
     made: Callable[[], AbstractContextManager[None]]
+    theme: str
     finds: tuple[str, ...]
     within: int
+    is_quick: bool = False
 
 
 @contextmanager
@@ -95,31 +99,6 @@ def cancel_not_in_filter() -> AbstractContextManager[None]:
     return _with_updates(state_settle, not_cancelled=dict)
 
 
-def claim_by_token_alone() -> AbstractContextManager[None]:
-    """What carries the token is started, also when it was taken away since."""
-
-    async def claimed(self: Claiming, *, token: str, owner: str) -> list[Job]:
-        with reading("claimed jobs"):
-            return [to_job(document) async for document in self._jobs.find({"claim_token": token})]
-
-    @contextmanager
-    def made() -> Iterator[None]:
-        kept = _kept_token(updates.leave)
-        with _swapped(Claiming, "claimed", claimed), _swapped(updates, "leave", kept):
-            yield
-
-    return made()
-
-
-def _kept_token(leave: Callable[..., Any]) -> Callable[..., Any]:
-    def changed(*given: Any, **options: Any) -> Any:
-        pipeline = leave(*given, **options)
-        del pipeline[0]["$set"]["claim_token"]
-        return pipeline
-
-    return changed
-
-
 def answer_before_insert() -> AbstractContextManager[None]:
     """The client hears 201 while the insert is on its way."""
     real = Committer._insert
@@ -143,8 +122,8 @@ def no_audit() -> AbstractContextManager[None]:
 def no_orphans() -> AbstractContextManager[None]:
     """Nobody hands back the jobs of the dead."""
 
-    async def run_once(self: OrphanDuty) -> Any:
-        return {}
+    async def run_once(self: OrphanDuty) -> Counts:
+        return Counts()
 
     return _swapped(OrphanDuty, "run_once", run_once)
 
@@ -228,18 +207,17 @@ def claim_of_any_state() -> AbstractContextManager[None]:
 
 
 MUTANTS: dict[str, Mutant] = {
-    "guard-without-attempt": Mutant(guard_without_attempt, ("I2", "I3", "I4", "I9"), 200),
-    "settle-by-id": Mutant(settle_by_id, ("I2", "I3"), 50),
-    "recovery-by-id": Mutant(recovery_by_id, ("I2", "I3", "I9"), 200),
-    "cancel-not-in-filter": Mutant(cancel_not_in_filter, ("I9",), 200),
-    "claim-by-token-alone": Mutant(claim_by_token_alone, ("I2", "I4"), 400),
-    "answer-before-insert": Mutant(answer_before_insert, ("I1", "I12"), 50),
-    "no-audit": Mutant(no_audit, ("I1", "I9"), 100),
-    "no-orphans": Mutant(no_orphans, ("I1",), 50),
-    "crashes-not-counted": Mutant(crashes_not_counted, ("I1", "I10"), 100),
-    "refused-are-dropped": Mutant(refused_are_dropped, ("I6",), 200),
-    "claim-forgets-in-flight": Mutant(claim_forgets_in_flight, ("I6", "I7"), 200),
-    "bound-not-asked": Mutant(bound_not_asked, ("I7",), 100),
-    "rebuild-swaps": Mutant(rebuild_swaps, ("I6", "I7"), 200),
-    "claim-of-any-state": Mutant(claim_of_any_state, ("I2", "I3", "I4"), 100),
+    "guard-without-attempt": Mutant(guard_without_attempt, "zombies", ("I3",), 60, is_quick=True),
+    "settle-by-id": Mutant(settle_by_id, "late", ("I2", "I3"), 60),
+    "recovery-by-id": Mutant(recovery_by_id, "crashes", ("I2", "I3", "I9"), 100),
+    "cancel-not-in-filter": Mutant(cancel_not_in_filter, "cancels", ("I9",), 60, is_quick=True),
+    "answer-before-insert": Mutant(answer_before_insert, "mixed", ("I1", "I12"), 40, is_quick=True),
+    "no-audit": Mutant(no_audit, "late", ("I1", "I4", "I9"), 60, is_quick=True),
+    "no-orphans": Mutant(no_orphans, "crashes", ("I1",), 40),
+    "crashes-not-counted": Mutant(crashes_not_counted, "crashes", ("I1", "I10"), 60),
+    "refused-are-dropped": Mutant(refused_are_dropped, "losses", ("I6", "I7"), 60, is_quick=True),
+    "claim-forgets-in-flight": Mutant(claim_forgets_in_flight, "mixed", ("I6", "I7"), 120),
+    "bound-not-asked": Mutant(bound_not_asked, "mixed", ("I7",), 120),
+    "rebuild-swaps": Mutant(rebuild_swaps, "losses", ("I6", "I7"), 200),
+    "claim-of-any-state": Mutant(claim_of_any_state, "losses", ("I2", "I3", "I4"), 60),
 }

@@ -66,6 +66,12 @@ class Plan:
         return [f"seed {self.seed}, {self.theme}: {self.weather}", *jobs, *map(str, self.events)]
 
 
+def seeds_of(theme: str, count: int) -> range:
+    """The first seeds of a theme."""
+    first = [item.name for item in THEMES].index(theme)
+    return range(first, first + count * len(THEMES), len(THEMES))
+
+
 def make_plan(seed: int) -> Plan:
     """The plan of a seed."""
     dice = random.Random(f"plan {seed}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -67,6 +66,3 @@ def _run(plan: Plan, *, is_verbose: bool) -> Outcome:
         seconds=sim.loop.time() - BEGIN_SECONDS,
         digest=blake2b(f"{said}{sim.network.calls}".encode(), digest_size=8).hexdigest(),
     )
-
-
-__all__ = ["Outcome", "gc", "run_many", "run_seed"]

@@ -49,12 +49,17 @@ DUTIES = frozenset(
 class Metrics:
     """Stands for recovery's metrics."""
 
-    def __init__(self, mended: Counter[str]) -> None:
-        self._mended = mended
+    def __init__(self, sim: Simulation) -> None:
+        self._sim = sim
 
     def did(self, duty: str, counts: Counter[str]) -> None:
         """A duty has done something."""
-        self._mended.update({f"{duty}: {kind}": count for kind, count in counts.items()})
+        sim = self._sim
+        if duty == "rebuild" and counts["pool_rebuilt"]:
+            sim.rebuilt_at = sim.loop.time()
+        # While a rebuild goes on, and a little longer, others may find what it is about to add.
+        if sim.is_complete() and sim.loop.time() - sim.rebuilt_at > 2.0:
+            sim.missing += counts["missing"]
 
     def __getattr__(self, name: str) -> Any:
         return lambda *given: None
@@ -75,8 +80,9 @@ class Simulation:
         self.trace: list[str] = []
         self.unexpected: list[str] = []
         self.effects: list[Effect] = []
-        self.mended: Counter[str] = Counter()
-        """What recovery had to do, by duty and kind."""
+        self.missing = 0
+        """Ids that recovery found missing although Redis was complete."""
+        self.rebuilt_at = 0.0
         self.product_dice = random.Random(f"product {seed}")
         self.plan_dice = random.Random(f"client {seed}")
         self.loop = SimLoop(random.Random(f"loop {seed}"))
@@ -246,7 +252,7 @@ class Simulation:
         await announcing
 
     async def _recovery(self, actor: str, stop: asyncio.Event) -> None:
-        metrics: Any = Metrics(self.mended)
+        metrics: Any = Metrics(self)
         service = JobRecoveryService(open_parts(self.config), metrics)
         service.duties = tuple(duty for duty in service.duties if duty.name in DUTIES)
         if self.plan.is_leaderless:
@@ -330,6 +336,11 @@ class Simulation:
             name = incarnation or self.plan_dice.choice(living)
             marks = {"dead_at": self._mongo_now(), "exit": ExitRecord(kind="lease").model_dump()}
             workers.all[name] = {**workers.all[name], **marks}
+
+    def is_complete(self) -> bool:
+        """Whether Redis is declared to hold everything."""
+        epoch: str = self.redis.values.get(self.keys.epoch, "")
+        return epoch.startswith(self.redis.run_id)
 
     def _take_snapshot(self) -> None:
         self._snapshot = self.redis.copy_of_data()

@@ -215,7 +215,7 @@ BEHAVIOURS = _load("behaviour").BEHAVIOURS
 HARNESS = _load("redis_harness").RedisHarness
 
 
-@pytest.fixture(params=["model", "real"])
+@pytest.fixture(params=["model", pytest.param("real", marks=pytest.mark.slow)])
 async def queue(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[RedisJobQueue]:
     """A complete queue of each kind."""
     if request.param == "model":

@@ -82,7 +82,7 @@ class Watch:
         found = self.held_ids()
         if sorted(found) != sorted(waiting):
             return f"Redis holds {found}, pending are {sorted(waiting)}"
-        if not sim.redis.values.get(sim.keys.epoch, "").startswith(sim.redis.run_id):
+        if not sim.is_complete():
             return "Redis is not complete"
         reserved = sim.redis.values.get(sim.keys.reserved)
         return f"places are left: {reserved}" if reserved else ""
@@ -224,11 +224,11 @@ class Watch:
 
     async def _judge_drift(self) -> None:
         """I6: recovery itself finds nothing to do any more."""
+        sim = self._sim
         if self.violations:
             return
-        missing = {kind: count for kind, count in self._sim.mended.items() if kind.endswith(": missing")}
-        if self._sim.plan.is_calm and missing:
-            self.add(f"I6: nothing but Redis' data was lost, and ids were missing besides: {missing}")
+        if sim.plan.is_calm and sim.missing:
+            self.add(f"I6: nothing but Redis' data was lost, and {sim.missing} ids were missing after the rebuild")
         report: Any = await _check(open_parts(self._sim.config))
         if not report.is_clean:
             self.add(f"I6: the comparison finds {report}")

@@ -89,6 +89,10 @@ load: install ## Load a whole local system for a minute; the HTML report is .run
 docs-session: install ## Write the session of docs/command-line.md anew
 	@$(BIN)/python scripts/command_line_session.py
 
+.PHONY: simulate
+simulate: install ## Run 2,000 simulated schedules of the real code over model stores
+	@$(BIN)/python -m tests.simulation --schedules 2000
+
 .PHONY: chaos
 chaos: install ## Break everything: all failpoints with all actions, and 8 seeds
 	@$(BIN)/python -m tests.chaos --failpoints --seeds 1-8 --seconds 10

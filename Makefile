@@ -106,6 +106,14 @@ chaos-long: install ## 60 seeds of a minute, 8 of them with losses for good, and
 openapi: install ## Write services/scheduler/openapi.json anew from the routes
 	@$(BIN)/python -m headrace.scheduler.openapi services/scheduler/openapi.json
 
+.PHONY: audit
+audit: install ## Hold the pins of the images to requirements/policy.toml; needs no network
+	@$(BIN)/python scripts/pins.py audit
+
+.PHONY: sbom
+sbom: install ## Write a bill of materials of each image to .run/sbom
+	@$(BIN)/python scripts/pins.py sbom .run/sbom
+
 .PHONY: clean
 clean: ## Remove what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache htmlcov .coverage* .import_linter_cache

@@ -58,7 +58,7 @@ async def put(redis: Redis, key: str, kind: str, value: Any) -> None:
             await redis.set(key, value)
 
 
-@pytest.mark.parametrize("examples", [60])
+@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.slow)])
 async def test_whatever_stands_in_redis_a_verb_answers_or_refuses(redis: Redis, namespace: str, examples: int) -> None:
     """And once the junk is gone and the pool rebuilt, everything works as before."""
     queue = RedisJobQueue(redis, namespace=namespace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -11,6 +11,7 @@ from headrace.contracts.errors import FieldError
 from headrace.contracts.job import Idempotency, Job, JsonText, LogEntry
 from headrace.contracts.states import JobState, Reason
 from headrace.contracts.submission import JobSubmission
+from headrace.runtime.process import tracing
 from headrace.runtime.process.ids import new_job_id
 from headrace.runtime.store.job_types import JobType
 from headrace.runtime.web.auth import Token
@@ -38,6 +39,8 @@ class Draft:
     tenant: str | None
     idempotency: Idempotency | None
     replay_of: str | None = None
+    traceparent: str | None = field(default_factory=tracing.current)
+    """Of the request that is being answered."""
 
     def to_job(self, now_ms: int, *, indexed: bool) -> Job:
         """The job as it is stored: queued, its log begun.
@@ -71,6 +74,7 @@ class Draft:
             tenant=self.tenant,
             submitted_by=self.submitted_by,
             replay_of=self.replay_of,
+            traceparent=self.traceparent,
             indexed=indexed,
             log=log,
         )

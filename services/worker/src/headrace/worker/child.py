@@ -18,7 +18,7 @@ import structlog
 
 from headrace.contracts.config import load_config
 from headrace.contracts.errors import ConfigError
-from headrace.runtime.process import failpoints
+from headrace.runtime.process import failpoints, tracing
 from headrace.runtime.process.logs import configure_logging
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def main() -> int:
         config, _ = load_config()
         failpoints.install(config.failpoints)
         configure_logging(config, service="worker")
+        tracing.start("worker")
         from headrace.worker.child_spec import ChildSpec
         from headrace.worker.job_output import capture_output
         from headrace.worker.job_worker import JobWorker
@@ -65,6 +66,7 @@ def main() -> int:
         os._exit(1)
     stop.wait()
     worker.drain()
+    tracing.stop()
     sys.stderr.flush()
     # Threads that no exception can end must not hold the process: everything of theirs has been handed back.
     os._exit(0)

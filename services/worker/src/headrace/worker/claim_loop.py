@@ -16,11 +16,13 @@ import structlog
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.contracts.job import Job
 from headrace.contracts.states import JobState
+from headrace.runtime.process import tracing
 from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.process.failpoints import afp
 from headrace.runtime.process.ids import new_token
 from headrace.runtime.queue.base import Claim, JobQueue
 from headrace.runtime.store.state_manager import JobStateManager
+from headrace.worker import spans
 from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.board import Board
 from headrace.worker.budget import RunTimes, claim_budget, stale_after_seconds
@@ -160,6 +162,7 @@ class ClaimLoop:
         """One claim. Returns how many seconds to wait before the next; 0 = look again at once."""
         token = f"{self._incarnation}.{new_token()}"  # names its holder, so that a dead one's ids can be swept at once
         self._held.open_tokens.add(token)  # before the pop: the audit must not release what is being claimed
+        began_ns = tracing.now_ns()
         try:
             await afp("worker.before_pop")
             claim, indexed = await self._pop(token, count)
@@ -170,6 +173,8 @@ class ClaimLoop:
             await afp("worker.after_claim")
         finally:
             self._held.open_tokens.discard(token)
+        if began_ns:
+            spans.claimed(jobs, began_ns)
         held = [Held(job, token) for job in jobs]
         self._held.add(held)
         self._admit(held)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 from headrace.contracts.job import Job
+from headrace.runtime.process.tracing import Span
 from headrace.runtime.store.values import Settlement
 
 
@@ -42,6 +43,7 @@ class Held:
         "lock",
         "phase",
         "settlement",
+        "span",
         "started_at",
         "stop",
         "stop_at",
@@ -57,6 +59,8 @@ class Held:
         self.stop: Stop | None = None
         self.stop_at: float | None = None
         self.settlement: Settlement | None = None
+        self.span: Span | None = None
+        """While it runs and tracing is on."""
         self.interrupted = False
         """Whether an exception was raised in the thread that runs it."""
         self.lock = threading.Lock()

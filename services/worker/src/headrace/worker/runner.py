@@ -21,7 +21,7 @@ from headrace.contracts.executor import JobExecutor
 from headrace.runtime.process.failpoints import fp
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import Settlement
-from headrace.worker import outcome
+from headrace.worker import outcome, spans
 from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.attempt_log import CURRENT
 from headrace.worker.board import Board
@@ -87,6 +87,7 @@ class Runner:
         began = time.perf_counter()
         context: RunningContext | None = None
         lines = self._logs.open(held.job) if self._logs is not None else None
+        held.span = spans.begin(held.job)
         try:
             CURRENT.set(lines)
             try:
@@ -121,6 +122,7 @@ class Runner:
             if context is not None:
                 context.close()
             self._board.end(slot)
+        spans.end(held)
         seconds = time.perf_counter() - began
         self.run_times.add(seconds)
         self._log_end(held, seconds)
@@ -142,7 +144,8 @@ class Runner:
             self._announcer.started(held)
         try:
             async with asyncio.timeout(held.job.timeout_seconds) as limit:
-                result = await executor.execute(context, payload)  # type: ignore[misc]  # checked: it is a coroutine
+                with spans.within(held):
+                    result = await executor.execute(context, payload)  # type: ignore[misc]  # checked: it is a coroutine
         except TimeoutError as error:
             if limit.expired():
                 return self._settle_error(held, timeout_of(held))
@@ -165,7 +168,8 @@ class Runner:
         if self._announcer is not None:
             self._announcer.started(held)
         try:
-            result = executor.execute(context, payload)
+            with spans.within(held):
+                result = executor.execute(context, payload)
         except AskedToStop:
             return settlement_of_stop(held)
         except SoftLimit:

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 import structlog
 
 from headrace.contracts.errors import StoreUnavailableError
+from headrace.runtime.process import tracing
 from headrace.runtime.process.failpoints import afp
 from headrace.runtime.queue.base import Entry, JobQueue
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import Settled, SettleVerdict
-from headrace.worker import outcome
+from headrace.worker import outcome, spans
 from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.board import Board
 from headrace.worker.held import Held, HeldJobs, Phase, Stop
@@ -119,7 +120,10 @@ class Settler:
         ours = [held for held in batch if held.settlement is not None]
         if ours:
             await afp("worker.before_settle")
+            began_ns = tracing.now_ns()
             answers = await self._write(ours)
+            if began_ns:
+                spans.settled(ours, began_ns)
             await afp("worker.after_settle")
             if self._announcer is not None:
                 self._announcer.settled(zip(ours, answers, strict=True))

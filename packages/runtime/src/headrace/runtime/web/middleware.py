@@ -11,6 +11,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from headrace.contracts.errors import ApiError
+from headrace.runtime.process import tracing
 from headrace.runtime.web import problems
 from headrace.runtime.web.metrics import REQUEST_METRICS
 from headrace.runtime.web.routes import Handler
@@ -36,13 +37,18 @@ async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Run the handler and answer whatever it raises."""
     request[REQUEST_ID] = secrets.token_hex(8)
     began = time.perf_counter()
-    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+    route = request.match_info.route.resource
+    name = f"{request.method} {route.canonical if route is not None else 'unmatched'}"
+    with (
+        structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]),
+        tracing.request(name, request.headers.get("traceparent")) as span,
+    ):
         try:
             response = await _answer(request, handler)
         except web.HTTPException as redirect:
-            _done(request, redirect.status, began)
+            _done(request, redirect.status, began, span)
             raise
-        _done(request, response.status, began)
+        _done(request, response.status, began, span)
         return response
 
 
@@ -80,7 +86,9 @@ def _has_begun(request: web.Request) -> bool:
     return request.writer.output_size > 0
 
 
-def _done(request: web.Request, status: int, began: float) -> None:
+def _done(request: web.Request, status: int, began: float, span: tracing.Span | None) -> None:
+    if span is not None:
+        span.end(error=str(status) if status >= 500 else None, http__response__status_code=status)
     request.app[REQUEST_METRICS].observe(request, status, began)
     log.debug(
         "http.request",

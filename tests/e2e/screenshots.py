@@ -16,14 +16,10 @@ PAGES = {
     "jobs": "/jobs",
     "job-running": "/jobs/{running}",
     "job-crashed": "/jobs/{crashed}",
-    "job-waiting": "/jobs/{waiting}",
     "pool": "/pools/test",
-    "pools": "/pools",
     "workers": "/workers",
     "dead-letters": "/dead-letters",
     "recovery": "/recovery",
-    "about": "/about",
-    "audit": "/audit",
 }
 
 
@@ -45,13 +41,13 @@ def main(folder: Path, only: set[str]) -> None:
                     continue
                 page.goto(path.format(**named))
                 page.wait_for_timeout(400)
-                page.screenshot(path=folder / f"{name}-{theme}.png", full_page=True)
+                page.screenshot(path=folder / f"monitor-{name}-{theme}.png", full_page=True)
             if theme == "light":
                 page.set_viewport_size({"width": 390, "height": 844})
-                for name in ("overview", "jobs", "job-running"):
+                for name in ("overview", "job-running"):
                     page.goto(PAGES[name].format(**named))
                     page.wait_for_timeout(400)
-                    page.screenshot(path=folder / f"{name}-phone.png")
+                    page.screenshot(path=folder / f"monitor-{name}-phone.png")
             context.close()
         browser.close()
 

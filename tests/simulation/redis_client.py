@@ -9,7 +9,8 @@ from typing import Any
 from redis import exceptions
 
 from .network import Errors, Network, Work
-from .redis_server import RedisModel, ranked
+from .redis_scripts import ranked
+from .redis_server import RedisModel
 
 REDIS_ERRORS = Errors(
     refused=lambda: exceptions.ConnectionError("refused"),

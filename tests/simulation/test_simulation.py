@@ -16,7 +16,7 @@ from tests.simulation.mutants import MUTANTS
 from tests.simulation.plan import seeds_of
 from tests.simulation.run import run_many, run_seed
 
-QUICK = 30
+QUICK = 20
 MANY = 600
 
 

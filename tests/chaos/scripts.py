@@ -60,8 +60,8 @@ async def in_flight(stage: Stage) -> None:
 
 
 async def long_runs(stage: Stage) -> None:
-    """Jobs that outlive the lease of a frozen worker, and their next attempt as well."""
-    await submit(stage, [job(stage, f"long-{n}", seconds=6) for n in range(4)])
+    """Jobs that outlive the lease of a frozen worker, and their next attempt as well: more than one worker can take."""
+    await submit(stage, [job(stage, f"long-{n}", seconds=6) for n in range(6)])
 
 
 async def held_back(stage: Stage) -> None:

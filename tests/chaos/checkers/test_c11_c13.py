@@ -184,6 +184,13 @@ def test_a_run_that_is_not_clean(fields: dict[str, object], rule: str) -> None:
     assert finds(check_hygiene, hygiene(**fields)) == {rule}
 
 
+def test_a_child_that_a_job_was_made_to_kill_did_not_die_by_itself() -> None:
+    child = Process("worker-0/child", "child", 11, 0.0, ended=9.0, exit_code=-9)
+    pill = whole(job("a", *DONE, job_type="test.die"), processes=(child,), effects=(ran("a", at=2.1, pid=11),))
+    assert finds(check_hygiene, pill) == set()
+    assert finds(check_hygiene, replace(pill, documents=(job("a", *DONE),))) == {"died"}
+
+
 # -- C13: three crashes end a job ----------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from headrace.worker.budget import (
     WINDOW,
     RunTimes,
     claim_budget,
+    ends_soon,
     stale_after_seconds,
 )
 
@@ -110,3 +111,29 @@ def test_a_claimed_job_that_has_not_started_goes_back_after_five_horizons_and_at
     horizon: float, stale: float
 ) -> None:
     assert stale_after_seconds(horizon) == pytest.approx(stale)
+
+
+@pytest.mark.parametrize(
+    ("started", "soon", "again"),
+    [
+        ([], 0, math.inf),
+        ([100.0], 0, 0.08),
+        ([99.93, 100.0], 0, 0.01),
+        ([99.915, 99.905, 100.0], 2, 0.08),
+        ([99.0, 99.89], 0, math.inf),  # both have run longer than most: nobody knows when they end
+    ],
+)
+def test_slots_that_are_about_to_be_free_are_counted_within_the_horizon_and_not_before(
+    started: list[float], soon: int, again: float
+) -> None:
+    found = ends_soon(started, now=100.0, horizon_seconds=0.02, p95_seconds=0.1)
+    assert (found[0], round(found[1], 6)) == (soon, again)
+    assert ends_soon(started, now=100.0, horizon_seconds=0.0, p95_seconds=0.1) == (0, math.inf)
+    assert ends_soon(started, now=100.0, horizon_seconds=0.02, p95_seconds=None) == (0, math.inf)
+
+
+def test_a_slot_that_is_about_to_be_free_is_claimed_for_once() -> None:
+    budget = {"slots": 4, "running": 4, "unsettled": 0, "horizon_seconds": 0.02, "p95_seconds": 0.1}
+    assert claim_budget(waiting=0, ending=3, **budget) == 3
+    assert claim_budget(waiting=2, ending=3, **budget) == 1
+    assert claim_budget(waiting=0, **budget) == 0

@@ -19,6 +19,7 @@ from headrace.runtime.store.pools import Pools
 from headrace.testing.builders import make_job, make_job_id
 from headrace.testing.eventually import eventually
 from headrace.worker import claim_loop
+from headrace.worker.budget import KNOWN_RUNS
 from headrace.worker.judge import UNKNOWN_TYPE_MS
 
 
@@ -315,6 +316,25 @@ async def test_b4_short_jobs_are_claimed_ahead_within_the_horizon(stage: Stage) 
     await eventually(lambda: child.feed.waiting >= 19)
     assert child.feed.waiting <= 20
     child.complete(held)
+
+
+async def test_i8_of_jobs_longer_than_the_horizon_the_next_is_claimed_just_before_a_slot_is_free(stage: Stage) -> None:
+    """Twenty jobs of 0.4 s wait; nothing is claimed earlier than the horizon before its time, and then it is."""
+    await stage.submit(20)
+    child = stage.child(slots=1, horizon_seconds=0.15, start=False)
+    for _ in range(KNOWN_RUNS):
+        child.run_times.add(0.4)
+    child.claim()
+    held = await child.take()
+    for _ in range(3):
+        assert held.started_at is not None
+        await eventually(lambda: child.feed.waiting == 1, every=0.005, what="the next, claimed ahead")
+        early = held.started_at + 0.4 - time.monotonic()
+        assert early <= 0.16, "claimed no earlier than the horizon before the slot is free"
+        await asyncio.sleep(max(0.0, early))
+        assert child.feed.waiting == 1, "one for the one slot"
+        child.complete(held)
+        held = await child.take()
 
 
 async def test_b4_jobs_behind_a_long_one_are_handed_back_in_time_and_not_taken_again(

@@ -1,13 +1,16 @@
 """How many jobs to claim now: pure arithmetic, so that strict priority can be reasoned about.
 
 A claim takes what free slots can run at once, plus at most what they will have run within the horizon, judged by the
-95th percentile of measured run times. Long jobs are therefore claimed one per free slot, and a more urgent job waits
-behind claimed ones for no more than about the horizon. With horizon 0 the order is exact.
+95th percentile of measured run times. Jobs longer than the horizon are claimed one per slot, when that is about to be
+free, and a more urgent job waits behind claimed ones for no more than about the horizon. With horizon 0 the order is
+exact.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Iterable
 
 KNOWN_RUNS = 50
 """Below this many measured runs nothing is claimed ahead."""
@@ -49,8 +52,39 @@ class RunTimes:
         return self._p95
 
 
+def ends_soon(
+    started: Iterable[float], *, now: float, horizon_seconds: float, p95_seconds: float | None
+) -> tuple[int, float]:
+    """How many running jobs are expected to end within the horizon, and when to look again.
+
+    A job is expected to run for as long as 95 of a hundred do at most. One that has run longer may run for any time, so
+    nothing is claimed in its place.
+
+    Args:
+        started: When each of them began, by the clock of `now`.
+        now: The time.
+        horizon_seconds: How far ahead may be claimed.
+        p95_seconds: Measured run time, None = unknown.
+
+    Returns:
+        The number, and the seconds until it may be larger (infinite when no other job is running within its time).
+    """
+    if p95_seconds is None or horizon_seconds <= 0:
+        return 0, math.inf
+    left = [since + p95_seconds - now for since in started]
+    later = [seconds - horizon_seconds for seconds in left if seconds > horizon_seconds]
+    return sum(0 <= seconds <= horizon_seconds for seconds in left), min(later, default=math.inf)
+
+
 def claim_budget(
-    *, slots: int, running: int, waiting: int, unsettled: int, horizon_seconds: float, p95_seconds: float | None
+    *,
+    slots: int,
+    running: int,
+    waiting: int,
+    unsettled: int,
+    horizon_seconds: float,
+    p95_seconds: float | None,
+    ending: int = 0,
 ) -> int:
     """How many ids to ask for.
 
@@ -61,13 +95,14 @@ def claim_budget(
         unsettled: Ended jobs whose settlement is not confirmed.
         horizon_seconds: How far ahead may be claimed; 0 = not at all.
         p95_seconds: Measured run time, None = unknown.
+        ending: Running jobs that are expected to end within the horizon.
     """
     if unsettled >= MAX_UNSETTLED:
         return 0
     ahead = 0
     if horizon_seconds > 0 and p95_seconds is not None:
         per_slot = horizon_seconds / p95_seconds if p95_seconds > 0 else MAX_AHEAD_PER_SLOT
-        ahead = int(min(per_slot, MAX_AHEAD_PER_SLOT)) * slots
+        ahead = max(int(min(per_slot, MAX_AHEAD_PER_SLOT)) * slots, ending)
     return max(0, slots - running + ahead - waiting)
 
 

@@ -7,6 +7,7 @@ jobs are `processing` under this incarnation, and recovery returns them when it 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,9 +26,9 @@ from headrace.runtime.store.state_manager import JobStateManager
 from headrace.worker import spans
 from headrace.worker.announce import ChildAnnouncer
 from headrace.worker.board import Board
-from headrace.worker.budget import RunTimes, claim_budget, stale_after_seconds
+from headrace.worker.budget import RunTimes, claim_budget, ends_soon, stale_after_seconds
 from headrace.worker.feed import Feed
-from headrace.worker.held import Held, HeldJobs
+from headrace.worker.held import Held, HeldJobs, Phase
 from headrace.worker.judge import is_newer, judge
 from headrace.worker.settler import Settler
 from headrace.worker.strangers import ROUNDS, is_stranger, put_away
@@ -94,6 +95,9 @@ class ClaimLoop:
         """How many runs were known at the last hand-back."""
         self._among_suspects = False
         self._among_strangers = False
+        self._is_backlog = False
+        """Whether the last claim got all that it asked for: only then more is asked for before a slot is free."""
+        self._look_again_in = math.inf
 
     def poke(self) -> None:
         """Look again now. Call on the event loop."""
@@ -133,15 +137,24 @@ class ClaimLoop:
             await asyncio.gather(*self._judging, return_exceptions=True)
 
     def _budget(self) -> int:
+        # After a hand-back every thread is behind a long job: claiming ahead again before one has ended would only
+        # take the same jobs from others once more.
+        horizon = 0.0 if self._run_times.total == self._handed_back_at else self._pool.horizon_seconds
+        p95 = self._run_times.p95()
+        ending, self._look_again_in = 0, math.inf
+        if self._is_backlog and p95 is not None and p95 > horizon:
+            now = time.monotonic()
+            # What waits may begin at any moment: as if it did now, so that its end is looked for in time.
+            started = [held.started_at or now for held in self._held.all() if held.phase is not Phase.ENDED]
+            ending, self._look_again_in = ends_soon(started, now=now, horizon_seconds=horizon, p95_seconds=p95)
         count = claim_budget(
             slots=self._feed.slots,
             running=self._feed.running,
             waiting=self._feed.waiting,
             unsettled=self._settler.backlog,
-            # After a hand-back every thread is behind a long job: claiming ahead again before one has ended would only
-            # take the same jobs from others once more.
-            horizon_seconds=0.0 if self._run_times.total == self._handed_back_at else self._pool.horizon_seconds,
-            p95_seconds=self._run_times.p95(),
+            horizon_seconds=horizon,
+            p95_seconds=p95,
+            ending=ending,
         )
         if self._feed.is_reserved:
             return 0
@@ -166,6 +179,7 @@ class ClaimLoop:
         try:
             await afp("worker.before_pop")
             claim, indexed = await self._pop(token, count)
+            self._is_backlog = indexed and len(claim.ids) >= count
             if not claim.ids:
                 return _pause(claim)
             await afp("worker.after_pop")
@@ -273,6 +287,7 @@ class ClaimLoop:
 
     def _until_stale(self, seconds: float) -> float:
         """At most `seconds`, and no longer than until the oldest waiting job must go back."""
+        seconds = min(seconds, max(0.001, self._look_again_in))
         waited = self._feed.oldest_seconds()
         if waited is None:
             return seconds

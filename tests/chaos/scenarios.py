@@ -66,7 +66,11 @@ SCENARIOS = {
         Scenario(
             "zombie",
             scripts.long_runs,
-            (fault("pause", "worker", at=1.0, until=7.5),),
+            (
+                fault("pause", "worker", at=1.0, until=7.5),
+                # What it writes when it wakes is there before it hears that it was declared dead.
+                fault("latency", "link:worker>mongod", at=6.8, until=9.0, ms="400", direction="down"),
+            ),
             parts={**SMALL, "worker": 2},
         ),
         Scenario(

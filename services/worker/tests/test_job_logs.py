@@ -204,7 +204,7 @@ class Scene:
             scratch_root=scratch,
             logs=self.writer,
         )
-        monkeypatch.setattr("headrace.worker.runner._payload", lambda executor, held: {})
+        monkeypatch.setattr("headrace.worker.runner.payload_of", lambda executor, held: {})
 
     def held(self, type_: str, attempt: int = 1) -> Held:
         return Held(make_job(type=type_, state=JobState.PROCESSING, attempt=attempt, owner="w-1"), "t")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from recovery_stage import Stage
 
 from headrace.contracts.job import Priority
 from headrace.contracts.states import JobState
-from headrace.recovery import recent
+from headrace.recovery import full, recent
 from headrace.recovery.full import FullPass
 from headrace.recovery.ghosts import GhostDuty, Suspects
 from headrace.recovery.recent import RecentDuty
@@ -155,6 +157,30 @@ async def test_the_full_pass_leaves_a_pool_that_is_not_complete_to_the_rebuild(s
     duty = FullPass(stage.parts, stage.pools, stage.mender)
     assert await duty.run_once() == {}
     assert sum(duty.drift_by_kind.values()) == 0
+
+
+async def test_the_full_pass_gives_way_when_redis_is_lost_meanwhile(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would call every job missing and push what the rebuild pushes."""
+    monkeypatch.setattr(full, "PAGE", 2)
+    await stage.complete()
+    jobs = [await stage.job() for _ in range(6)]
+    await stage.enqueue(*jobs)
+    locate, looks = stage.parts.queue.locate, []
+
+    async def lose_after_the_first(pool: str, ids: Any) -> Any:
+        looks.append(ids)
+        found = await locate(pool, ids)
+        await stage.redis.delete(stage.keys.epoch, stage.keys.ready)
+        return found
+
+    monkeypatch.setattr(stage.parts.queue, "locate", lose_after_the_first)
+    duty = FullPass(stage.parts, stage.pools, stage.mender)
+    assert await duty.run_once() == {}
+    assert len(looks) == 1
+    assert sum(duty.drift_by_kind.values()) == 0
+    assert await stage.held_ids() == {}
 
 
 async def test_the_full_pass_ends_early_when_it_is_told_to(stage: Stage) -> None:

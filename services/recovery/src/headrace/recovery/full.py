@@ -73,6 +73,11 @@ class FullPass:
         self.drift[pool] = found
         async with aclosing(self._differences(pool)) as differences:
             async for drifts in differences:
+                if self._mender is not None and not await self._parts.queue.is_complete(pool):
+                    # Lost since the pass began: everything would be missing, and the rebuild needs the time.
+                    found.clear()
+                    log.info("recovery.full_pass_gives_way", pool=pool)
+                    break
                 found.update(drift.kind.value for drift in drifts)
                 if self._mender is not None:
                     mended += await self._mender.mend(pool, drifts)

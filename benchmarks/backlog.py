@@ -12,6 +12,9 @@ from headrace.runtime.store.documents import to_document
 from headrace.testing.builders import make_job
 
 AT_ONCE = 1000
+BACKLOG = "01a20000-0000-7000-8000-"
+BACKLOG_END = "01a20000-0000-7000-9"
+"""Their ids begin with the first and lie below the second; those of jobs submitted today lie above."""
 AGE = timedelta(minutes=10)
 """Older than what recovery looks at as changed lately."""
 
@@ -37,7 +40,7 @@ def _make(bench: Bench, template: dict[str, Any], count: int) -> None:
     at = {"$toDate": {"$add": [began_ms, "$number"]}}
     digits = {"$substrCP": [{"$toString": {"$add": [10**12, "$number"]}}, 1, 12]}
     fields = {
-        "_id": {"$concat": ["01a20000-0000-7000-8000-", digits]},
+        "_id": {"$concat": [BACKLOG, digits]},
         "priority": rank,
         "score": {"$toLong": {"$add": [{"$multiply": [rank, SCORE_STEP]}, began_ms, "$number"]}},
         "created_at": at,

@@ -19,6 +19,7 @@ import psutil
 
 from benchmarks.recovery_flush import POOL, POOLS, SLOTS, TYPE
 from benchmarks.stores import Bench, bench_stores
+from headrace.contracts.states import JobState
 from headrace.local.ports import free_port
 from headrace.local.service import ServiceProcess, service_spec
 from headrace.runtime.store.leases import read_lease
@@ -122,7 +123,7 @@ async def kill_leader(stage: Stage) -> float:
     """SIGKILL the recovery that leads; the other one takes over when its lease is over."""
     lease = await read_lease(stage.bench.database, "recovery")
     assert lease is not None
-    name = next(one for one in ("recovery1", "recovery2") if await _leads(stage.processes[one].url))
+    (name,) = [one for one in ("recovery1", "recovery2") if await _leads(stage.processes[one].url)]
     began = time.monotonic()
     stage.processes[name].kill()
     while (now := await read_lease(stage.bench.database, "recovery")) is None or now.epoch == lease.epoch:  # noqa: ASYNC110 -- as above
@@ -213,7 +214,7 @@ async def run(*, jobs: int, interval: float) -> dict[str, Any]:
         "jobs": jobs,
         "accepted": len(ids),
         "states": states,
-        "lost": len(ids) - sum(states.values()),
+        "lost": len(ids) - sum(count for state, count in states.items() if JobState(state).is_terminal),
         "took": [
             {"fault": name, "seconds": round(seconds, 3), "bound_seconds": bound, "what": what}
             for (name, what, bound, _), seconds in zip(FAULTS, took, strict=True)

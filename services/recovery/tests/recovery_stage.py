@@ -55,8 +55,9 @@ class Stage:
         return job
 
     async def running(self, owner: str = "w-1", **fields: Any) -> Job:
-        """Insert one running job."""
+        """Insert one running job, claimed long ago and not beyond its time."""
         values = {"state": JobState.PROCESSING, "attempt": 1, "owner": owner, "claim_token": "t1"}
+        values |= {"timeout_seconds": 3600}
         return await self.job(**values | {"claimed_at": LONG_AGO} | fields)
 
     async def worker(self, name: str = "w-1", *, lease_seconds: float = 60, types: tuple[str, ...] = ("noop",)) -> None:

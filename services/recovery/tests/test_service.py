@@ -263,8 +263,8 @@ async def test_hazard_20_what_an_old_copy_brought_back_goes_with_the_rebuild(sta
 
 
 async def test_an_index_that_cannot_be_made_does_not_stop_recovery(stage: Stage, config: JobConfig) -> None:
-    await stage.parts.database.jobs.drop_index("changed")
-    await stage.parts.database.jobs.create_index([("updated_at", -1)], name="changed")
+    await stage.parts.database.jobs.drop_index("moved")
+    await stage.parts.database.jobs.create_index([("updated_at", -1)], name="moved")
     job = await stage.running()
     async with running(config):
 

@@ -67,8 +67,15 @@ class Figures:
         over = [job for job in self.jobs if job.state is JobState.COMPLETED and job.started_at and job.finished_at]
         once = [job for job in over if job.attempt == 1]
         due = {job.id: max(job.created_at, job.run_at) for job in once}
+        waits = [
+            (
+                f"due until started, {priority}",
+                [_ms(due[job.id], job.started_at) for job in once if job.priority == priority],
+            )
+            for priority in ("high", "medium", "low")
+        ]
         return [
-            ("due until started", [_ms(due[job.id], job.started_at) for job in once]),
+            *waits,
             ("due until completed, at the first attempt", [_ms(due[job.id], job.finished_at) for job in once]),
             ("submitted until completed, at a later attempt",
              [_ms(job.created_at, job.finished_at) for job in over if job.attempt > 1]),

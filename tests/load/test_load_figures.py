@@ -67,7 +67,7 @@ def test_the_page_gets_the_figures_between_its_marks(tmp_path: Path) -> None:
     assert text.endswith(f"{END}after\n")
     assert "| `POST /v1/jobs` | 2,000 | 7 | 8 | 9 | 10 |" in text
     assert "3 users for 10 s, 2,000 requests (200 per second)" in text
-    assert "| due until started | 100 | 100 | 100 | 100 |" in text
+    assert "| due until started, medium | 100 | 100 | 100 | 100 |" in text
     assert "| submitted until completed, at a later attempt | 2300 |" in text
     page.write_text("no marks")
     with pytest.raises(ValueError, match="marks"):

@@ -25,6 +25,15 @@ GROUPS = {"app": 10001, "redis": 10002, "mongo": 10003}
 """Who may read which folder. `operator` is absent: it has no group, only this container's user can read it."""
 
 DATABASE = "headrace"
+REDIS_RIGHTS = (
+    "~headrace:* resetchannels &headrace:* "
+    "+hello +auth +ping +info +time +client|setname "
+    "+evalsha +script|load +publish +subscribe +unsubscribe +type +exists +del +pexpire "
+    "+zadd +zrem +zcard +zcount +zscore +zmscore +zrange +zrangebyscore +zrevrangebyscore +zpopmin +zscan "
+    "+hset +hget +hmget +hdel +hexists +get +set +incr +incrby +rpush +lrange "
+    "+xadd +xdel +xrange +xrevrange"
+)
+"""What the services' Redis user may do. The list is that of `docs/redis-keys.md`; a test compares them."""
 
 
 class Volume:
@@ -90,9 +99,12 @@ def prepare(root: Path, groups: Mapping[str, int]) -> list[str]:
 
 def _redis(volume: Volume) -> None:
     password = volume.keep("redis/password", _password)
-    # In a file: the command line of a container can be read with `docker inspect`.
-    volume.put("redis/redis.conf", f"requirepass {password}\n")
-    volume.put("app/redis_url", f"redis://:{password}@redis:6379/0\n")
+    app_password = volume.keep("redis/app_password", _password)
+    digest = hashlib.sha256(app_password.encode()).hexdigest()
+    # In a file: the command line of a container can be read with `docker inspect`. The default user stays for the
+    # operator; the services get one that may do what they do and nothing else.
+    volume.put("redis/redis.conf", f"requirepass {password}\nuser headrace on #{digest} {REDIS_RIGHTS}\n")
+    volume.put("app/redis_url", f"redis://headrace:{app_password}@redis:6379/0\n")
 
 
 def _mongo(volume: Volume) -> None:

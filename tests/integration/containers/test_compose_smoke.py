@@ -206,7 +206,7 @@ def test_a_container_reads_its_own_secrets_and_no_others(stack: Stack) -> None:
 def test_no_secret_is_in_what_the_engine_shows(stack: Stack) -> None:
     script = "cat /run/headrace/*/*password /run/headrace/operator/token"
     values = stack.compose("run", "--rm", "init", "sh", "-c", script).stdout.split()
-    assert [len(value) >= 43 for value in values] == [True] * 4
+    assert [len(value) >= 43 for value in values] == [True] * 5
     for service in (*SERVICES, *STORES, "init"):
         shown = json.dumps(stack.inspect(service)) + stack.compose("logs", "--no-color", service).stdout
         assert not [value for value in values if value in shown], service
@@ -224,6 +224,16 @@ def test_the_services_login_reaches_its_own_database_alone(stack: Stack) -> None
     """
     said = stack.compose("exec", "-T", "mongo", "mongosh", "--quiet", "--norc", "--eval", script).stdout.split()
     assert said == ["allowed", "Unauthorized", "Unauthorized", "Unauthorized"]
+
+
+def test_the_services_redis_user_may_do_what_they_do_and_nothing_else(stack: Stack) -> None:
+    for words, said in (
+        ("GET headrace:x", ""), ("GET other:x", "NOPERM"), ("KEYS *", "NOPERM"), ("FLUSHALL", "NOPERM"),
+        ("CONFIG GET dir", "NOPERM"), ("EVAL return+1 0", "NOPERM"), ("ACL LIST", "NOPERM"),
+    ):  # fmt: skip
+        login = 'REDISCLI_AUTH="$(cat /run/headrace/redis/app_password)"'
+        script = f"set -f; {login} redis-cli --no-auth-warning --user headrace {words} 2>&1"
+        assert stack.compose("exec", "-T", "redis", "sh", "-c", script).stdout.strip().split(" ")[0] == said, words
 
 
 async def test_a_stop_drains_and_a_new_start_keeps_jobs_and_token(stack: Stack) -> None:

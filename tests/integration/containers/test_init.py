@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import stat
@@ -41,6 +42,7 @@ def test_the_first_start_makes_everything(init: ModuleType, tmp_path: Path, grou
     made = init.prepare(tmp_path, groups)
     assert set(made) == {
         "redis/password",
+        "redis/app_password",
         "mongo/keyfile",
         "mongo/root_password",
         "mongo/app_password",
@@ -86,11 +88,22 @@ def test_the_services_can_read_the_addresses(init: ModuleType, tmp_path: Path, g
         }
     )
     assert unknown == []
-    redis_password = (tmp_path / "redis/password").read_text().strip()
-    assert config.redis_url.get_secret_value() == f"redis://:{redis_password}@redis:6379/0"
-    assert (tmp_path / "redis/redis.conf").read_text() == f"requirepass {redis_password}\n"
+    redis_password = (tmp_path / "redis/app_password").read_text().strip()
+    assert config.redis_url.get_secret_value() == f"redis://headrace:{redis_password}@redis:6379/0"
     assert (tmp_path / "mongo/app_password").read_text().strip() in config.mongo_url.get_secret_value()
     assert (tmp_path / "mongo/root_password").read_text().strip() not in config.mongo_url.get_secret_value()
+
+
+def test_the_composed_redis_user_has_the_documented_rights(
+    init: ModuleType, tmp_path: Path, groups: dict[str, int]
+) -> None:
+    init.prepare(tmp_path, groups)
+    page = (SOURCE.parents[3] / "docs/redis-keys.md").read_text()
+    documented = page.split("```acl\n", 1)[1].split("```", 1)[0].split()
+    first, second = (tmp_path / "redis/redis.conf").read_text().splitlines()
+    assert first == "requirepass " + (tmp_path / "redis/password").read_text().strip()
+    digest = hashlib.sha256((tmp_path / "redis/app_password").read_bytes().strip()).hexdigest()
+    assert second.split() == ["user", "headrace", "on", f"#{digest}", *documented]
 
 
 def test_a_folder_is_for_its_group_and_the_plain_token_for_nobody(

@@ -124,6 +124,7 @@ async def test_hazard_6_a_child_that_dies_at_any_write_loses_nothing(
     assert await held_ids(stores) == {}
 
 
+@pytest.mark.slow
 async def test_hazard_7_whatever_two_stores_disagree_about_every_job_ends(config: JobConfig, stores: Parts) -> None:
     """100 jobs, each with one part of its state taken away, doubled or forged at random; one recovery, one worker."""
     dice = random.Random(7)

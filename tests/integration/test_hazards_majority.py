@@ -72,6 +72,7 @@ def trio() -> Iterator[Trio]:
         trio.close()
 
 
+@pytest.mark.slow
 async def test_hazard_1_no_2xx_before_a_majority_has_it_and_none_is_rolled_back(
     config: JobConfig, trio: Trio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

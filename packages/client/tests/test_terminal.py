@@ -17,6 +17,8 @@ import pytest
 
 from headrace.client.cli.options import complete_job, complete_pool, complete_type
 
+pytestmark = pytest.mark.slow
+
 COMMAND = (sys.executable, "-m", "headrace.client")
 
 

@@ -199,6 +199,7 @@ def test_mongod_is_primary_and_takes_majority_writes_and_fail_points(mongo_serve
             client.admin.command("ping")
 
 
+@pytest.mark.slow
 def test_mongod_keeps_its_data_over_restart_and_kill_and_loses_it_when_wiped(tmp_path: Path) -> None:
     with MongoServer(folder=tmp_path / "m") as server:
         with server.client() as client:

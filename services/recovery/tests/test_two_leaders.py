@@ -19,6 +19,8 @@ from headrace.recovery.parts import open_parts
 from headrace.recovery.service import JobRecoveryService
 from headrace.testing.builders import make_job_id
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 4
 OLD = LONG_AGO - timedelta(days=1)
 

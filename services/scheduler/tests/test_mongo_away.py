@@ -8,6 +8,7 @@ import time
 import pytest
 from pydantic import SecretStr
 
+from headrace.scheduler.intake import LANES
 from headrace.testing.eventually import eventually
 
 BODY = {"type": "any", "payload": 1}
@@ -127,15 +128,15 @@ async def test_what_waits_too_long_for_its_turn_is_refused_and_leaves_nothing(ow
     await api.submit()
     failpoint("before_mongo_insert=sleep:3000")
     posted = []
-    for _ in range(5):
+    for _ in range(LANES + 1):
         posted.append(asyncio.create_task(api.post(BODY)))
         await asyncio.sleep(0.02)
     done, _ = await asyncio.wait(posted, return_when=asyncio.FIRST_COMPLETED)
     await api.problem(done.pop().result(), 503, "store-unavailable")
     failpoint("")
     statuses = sorted([(await task).status for task in posted])
-    assert statuses == [201] * 4 + [503]
-    assert await api.count() == 5
+    assert statuses == [201] * LANES + [503]
+    assert await api.count() == 1 + LANES
 
 
 async def test_the_service_starts_without_mongodb_and_works_when_it_comes(own_config, make_api, own_mongo):

@@ -70,6 +70,7 @@ async def test_a_primary_that_steps_down_once_is_not_noticed(kit: Any, code: int
         assert await kit.reads.job(job.id) == job
 
 
+@pytest.mark.slow
 async def test_while_mongodb_is_away_every_call_says_so_within_two_seconds_and_it_comes_back(
     lone_kit: Any, own_mongo: MongoServer
 ) -> None:

@@ -229,6 +229,21 @@ async def test_a_child_whose_loops_stand_still_is_ended_and_not_renewed(supervis
     await replacement(service, old)
 
 
+@pytest.mark.slow
+async def test_hazard_8_a_service_whose_child_stands_still_is_not_ready_until_it_turns_again(
+    supervise: Start, stage: Stage
+) -> None:
+    service = await supervise()
+    child = only_child(service)
+    os.kill(child.pid, signal.SIGSTOP)
+    try:
+        await eventually(lambda: not pools(service).is_ready(), within=2 * service_module.SILENT_SECONDS)
+    finally:
+        os.kill(child.pid, signal.SIGCONT)
+    await eventually(lambda: pools(service).is_ready(), within=5)
+    assert only_child(service) is child, "it was only slow"
+
+
 async def test_children_wait_for_mongodb_and_deaths_are_told_when_it_is_back(
     supervise: Start, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

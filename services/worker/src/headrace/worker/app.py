@@ -29,7 +29,7 @@ def build_app(config: JobConfig) -> web.Application:
 
     async def children() -> CheckResult:
         ready = service.pools is not None and service.pools.is_ready()
-        return CheckResult(ok=ready, detail="" if ready else "not every child claims yet")
+        return CheckResult(ok=ready, detail="" if ready else "a pool has no child that claims")
 
     app = make_app(
         config,

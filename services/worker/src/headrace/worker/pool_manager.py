@@ -97,9 +97,12 @@ class WorkerPoolManager:
         return sum(child.held for child in self.children())
 
     def is_ready(self) -> bool:
-        """Whether every pool that is to have slots claims; one that waits for a slot of others counts as well."""
+        """Whether every pool that is to have slots claims; one that waits for a slot of others counts as well.
+
+        A child whose loops have not turned for a while does not count: it lives, and nothing progresses.
+        """
         return all(
-            target == 0 or any(child.board.ready for child in self._usable(pool))
+            target == 0 or any(child.board.ready and not child.silent for child in self._usable(pool))
             for pool, target in self.targets.items()
         )
 

@@ -44,7 +44,7 @@ class Clock:
 
     def __init__(self, sampler: Sampler, at: datetime) -> None:
         self.at = at
-        sampler._reads.now = self.now
+        sampler._database.now = self.now
 
     async def now(self) -> datetime:
         return self.at

@@ -92,7 +92,7 @@ def test_no_durations_have_no_percentile():
 
 async def activity(kit, *, since=timedelta(seconds=-600)):
     reads = HistoryReads(kit.database)
-    now = await reads.now()
+    now = await kit.database.now()
     return await reads.activity(now + since, now + timedelta(seconds=10))
 
 
@@ -120,7 +120,7 @@ async def test_what_happened_is_counted_from_the_jobs_own_logs(kit):
 async def test_a_transition_counts_in_the_stretch_it_lies_in_whatever_came_later(kit):
     job = await kit.running()
     reads = HistoryReads(kit.database)
-    middle = await reads.now() + timedelta(milliseconds=1)
+    middle = await kit.database.now() + timedelta(milliseconds=1)
     await kit.manager.settle([Settlement(job.id, 1, JobState.COMPLETED, Reason.COMPLETED)], by="w-own")
     before = await reads.activity(middle - timedelta(minutes=1), middle)
     after = await reads.activity(middle, middle + timedelta(minutes=1))

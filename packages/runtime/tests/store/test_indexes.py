@@ -15,6 +15,8 @@ from headrace.runtime.store.audit import AuditLog
 from headrace.runtime.store.database import JOB_INDEXES, WORKER_INDEXES
 from headrace.runtime.store.dead_reads import DeadFilter, DeadReads
 from headrace.runtime.store.documents import to_document
+from headrace.runtime.store.history_reads import HistoryReads
+from headrace.runtime.store.job_search import JobSearch, Search
 from headrace.runtime.store.job_types import JobType, JobTypes
 from headrace.runtime.store.leases import LeaderLease
 from headrace.runtime.store.payload_reads import PayloadReads
@@ -88,6 +90,18 @@ HOT: dict[str, tuple[Call, set[str]]] = {
     "standings": (lambda kit: reconcile(kit).standings(["a", "b"]), {"_id_"}),
     "types at the head": (lambda kit: reconcile(kit).head_types("default", limit=50), {"pending_in_claim_order"}),
     "payloads": (lambda kit: PayloadReads(kit.database).page(after_id="0", limit=50), {"pending_newest"}),
+    "search queued": (
+        lambda kit: JobSearch(kit.database).page(Search(state=JobState.QUEUED), limit=9),
+        {"pending_newest"},
+    ),
+    "search failed": (
+        lambda kit: JobSearch(kit.database).page(Search(state=JobState.FAILED, pool="big"), limit=9),
+        {"ended_by_state"},
+    ),
+    "activity": (
+        lambda kit: HistoryReads(kit.database).activity(utc_now() - timedelta(seconds=10), utc_now()),
+        {"moved", "held_by", "completed"},
+    ),
     "changed": (
         lambda kit: reconcile(kit).changed(after=utc_now() - timedelta(seconds=120), until=utc_now(), limit=1000),
         {"moved"},

@@ -33,6 +33,7 @@ class Sampler:
 
     def __init__(self, overview: Overview, database: Database, *, heard: Callable[[ActivityByType], None]) -> None:
         self._overview = overview
+        self._database = database
         self._history = History(database)
         self._reads = HistoryReads(database)
         self._heard = heard
@@ -46,7 +47,7 @@ class Sampler:
             StoreUnavailableError: MongoDB does not answer; they are taken later.
         """
         length = timedelta(seconds=FINE_SECONDS)
-        now = await self._reads.now()
+        now = await self._database.now()
         end = floor_to(now - LAG, FINE_SECONDS)
         if self._next is None:
             self._next = end  # what was before this process started is not its to tell

@@ -24,7 +24,6 @@ FIRST_PAGE = 500
 PAGE = 5000
 CHANGED_PAGE = 1000
 OVERLAP = timedelta(seconds=30)
-MAX_RUNNING = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -180,6 +179,6 @@ class RebuildDuty:
             if not self._go_on():
                 return False
             after = page.last
-        running = await self._parts.reconcile.running(after=began, limit=MAX_RUNNING)
+        running = await self._parts.reconcile.running(after=began)
         await self._adopt(rebuild, [item for item in running if item.pool == rebuild.pool])
         return True

@@ -18,7 +18,6 @@ OVERLAP = timedelta(seconds=15)
 """A change may become visible this much later than the time it carries: a write has ten seconds, by the server."""
 PAGE = 1000
 MAX_PAGES = 100
-MAX_RUNNING = 10_000
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +46,7 @@ class RecentDuty:
         counts = Counts()
         until = await self._parts.reconcile.now() - timedelta(milliseconds=SETTLE_MS)
         after = until - FIRST_LOOK if self._seen_until is None else self._seen_until - OVERLAP
-        counts += await self._compare(await self._parts.reconcile.running(after=after, limit=MAX_RUNNING))
+        counts += await self._compare(await self._parts.reconcile.running(after=after))
         for _ in range(MAX_PAGES):
             page = await self._parts.reconcile.changed(after=after, until=until, limit=PAGE)
             counts += await self._compare(page.standings)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from headrace.contracts.config import JobConfig
 from headrace.runtime.store import mongo_driver
-from headrace.runtime.store.faults import reading, writing
+from headrace.runtime.store.faults import READ_SECONDS, reading, writing
 
 PENDING = {"state": {"$in": ["queued", "processing"]}}
 ENDED = {"state": {"$in": ["completed", "failed", "cancelled"]}}
 MOVED = {"state": {"$in": ["queued", "failed", "cancelled"]}}
 """Not the running and the completed ones: a job that only runs and completes is put into this index once, and taken out
 once, instead of being moved in it by every transition."""
+COMPLETED = {"state": "completed"}
 FAILED = {"state": "failed"}
 
 JOB_INDEXES = (
@@ -42,6 +44,9 @@ JOB_INDEXES = (
         [("finished_at", ASCENDING), ("_id", DESCENDING)], name="pending_newest", partialFilterExpression=PENDING
     ),
     IndexModel([("type", ASCENDING), ("_id", DESCENDING)], name="by_type"),
+    # History: what was completed in the last seconds. With the indexes of changes and of owners it finds every job that
+    # has changed since a moment.
+    IndexModel([("finished_at", ASCENDING)], name="completed", partialFilterExpression=COMPLETED),
     # Dead letters, newest first, and by the kind of their error. Two, so that a page is read without a sort either way;
     # both hold failed jobs only, so other transitions pay next to nothing. Discarded ones are passed over by the index.
     IndexModel([("discarded_at", ASCENDING), ("_id", DESCENDING)], name="dead_letters", partialFilterExpression=FAILED),
@@ -114,6 +119,21 @@ class Database:
         """
         with reading("ping", seconds=1.5):
             await self.handle.command("ping")
+
+    async def now(self, *, seconds: float = READ_SECONDS) -> datetime:
+        """The primary's clock.
+
+        Args:
+            seconds: How long the answer may take.
+
+        Raises:
+            StoreUnavailableError: There was none.
+        """
+        with reading("clock", seconds=seconds):
+            # With the options, or the answer is decoded without a time zone.
+            answer = await self.handle.command("hello", codec_options=self.handle.codec_options)
+        now: datetime = answer["localTime"]
+        return now
 
     async def ensure_indexes(self) -> None:
         """Create what is missing; cheap and safe when everything is there, and with many callers at once."""

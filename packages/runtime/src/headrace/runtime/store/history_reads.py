@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from headrace.contracts.states import Reason
-from headrace.runtime.store.database import Database
+from headrace.contracts.states import JobState, Reason
+from headrace.runtime.store.database import MOVED, Database
 from headrace.runtime.store.faults import reading
 from headrace.runtime.store.history_values import BUCKETS_PER_DOUBLING
+from headrace.runtime.store.reads import in_states
 
 SCAN_SECONDS = 5.0
 MAX_JOBS = 50_000
@@ -43,24 +44,26 @@ class HistoryReads:
     """Reads of the jobs' transitions."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
         self._jobs: Any = database.jobs
 
-    async def now(self) -> datetime:
-        """MongoDB's clock, which transitions are timed by."""
-        with reading("clock"):
-            hello = await self._database.handle.command("hello")
-        return hello["localTime"]  # type: ignore[no-any-return]
-
     async def activity(self, since: datetime, until: datetime) -> dict[tuple[str, str], Activity]:
-        """Transitions at or after `since` and before `until`, by (pool, type).
+        """Transitions at or after `since` and before `until` by MongoDB's clock, by (pool, type).
 
         Exact once every write of the stretch is visible, which `until` should allow a few seconds for; but a job whose
         document is gone by then, and submissions timed by the clock of Redis where that lags, are missed.
         """
         stages = [
-            # No upper bound: a job that has changed since then had its transitions in the stretch none the less.
-            {"$match": {"updated_at": {"$gte": since}}},
+            # No upper bound: a job that has changed since then had its transitions in the stretch none the less. One
+            # part for each index; no transition of a completed job is younger than its end.
+            {
+                "$match": {
+                    "$or": [
+                        {"updated_at": {"$gte": since}, **MOVED},
+                        {"updated_at": {"$gte": since}, **in_states([JobState.PROCESSING])},
+                        {"finished_at": {"$gte": since}, **in_states([JobState.COMPLETED])},
+                    ]
+                }
+            },
             {"$limit": MAX_JOBS},
             {"$project": {"pool": 1, "type": 1, "facts": _facts(since, until)}},
             {"$unwind": "$facts"},

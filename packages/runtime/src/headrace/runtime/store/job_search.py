@@ -17,12 +17,12 @@ from headrace.contracts.states import JobState
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.documents import to_job
 from headrace.runtime.store.faults import reading
+from headrace.runtime.store.reads import WITHOUT_BODIES, has_tag, in_states
 
 STRETCH = 10_000
 SEARCH_SECONDS = 3.0
 CLOCKS_DIFFER = timedelta(minutes=5)
 """Ids carry the scheduler's clock and `created_at` that of Redis: by so much ids are sought wider than asked for."""
-_WITHOUT_BODIES = {"payload": 0, "result": 0, "checkpoint": 0, "log": 0, "errors": 0}
 _PREFIX = re.compile(r"[0-9a-f-]{4,36}")
 
 
@@ -87,14 +87,14 @@ class JobSearch:
                 if end is not None:
                     ids["$gte"] = max(end, ids.get("$gte", ""))
             filter_ = {**key, **rest, **({"_id": ids} if ids else {})}
-            cursor = self._jobs.find(filter_, _WITHOUT_BODIES).sort("_id", -1).limit(limit + 1)
+            cursor = self._jobs.find(filter_, WITHOUT_BODIES).sort("_id", -1).limit(limit + 1)
             jobs = [to_job(document) async for document in cursor]
         if len(jobs) > limit:
             return Found(jobs[:limit], jobs[limit - 1].id)
         return Found(jobs, end, cut=end is not None)
 
     async def _end_of_stretch(self, key: dict[str, Any], ids: dict[str, str]) -> str | None:
-        """The id of the last job that may be looked at; None when there are fewer. Reads an index alone."""
+        """The id of the last job that may be looked at; None when there are fewer. At most `STRETCH` of an index."""
         filter_ = {**key, **({"_id": ids} if ids else {})}
         cursor = self._jobs.find(filter_, {"_id": 1}).sort("_id", -1).skip(STRETCH - 1).limit(1)
         async for document in cursor:
@@ -130,7 +130,7 @@ class JobSearch:
         for filter_ in asked:
             scope = {} if tenant is None else {"tenant": tenant}
             with reading("search", seconds=SEARCH_SECONDS):
-                cursor = self._jobs.find({**filter_, **scope}, _WITHOUT_BODIES).sort("_id", -1).limit(limit)
+                cursor = self._jobs.find({**filter_, **scope}, WITHOUT_BODIES).sort("_id", -1).limit(limit)
                 found |= {document["_id"]: to_job(document) async for document in cursor}
         return list(found.values())[:limit]
 
@@ -144,7 +144,7 @@ def first_id_at(moment: datetime) -> str:
 def _key_of(search: Search) -> dict[str, Any]:
     """The part of the filter that an index with the ids behind it serves."""
     if search.state is not None:
-        return {"state": search.state.value}
+        return in_states([search.state])
     return {} if search.type is None else {"type": search.type}
 
 
@@ -160,10 +160,7 @@ def _rest_of(search: Search) -> dict[str, Any]:
     }
     rest: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if search.tag is not None:
-        name, value = search.tag
-        # $getField keeps a dot or a dollar sign in a tag's name from acting as a path.
-        field = {"$getField": {"field": {"$literal": name}, "input": "$tags"}}
-        rest["$expr"] = {"$eq": [field, {"$literal": value}]}
+        rest |= has_tag(*search.tag)
     created = {word: moment for word, moment in (("$gte", search.since), ("$lt", search.until)) if moment is not None}
     # The ids of the range are read by index; what is left to look at in documents is its two ragged ends.
     if created and rest:

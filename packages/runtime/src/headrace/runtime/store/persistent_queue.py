@@ -59,7 +59,7 @@ class PersistentJobQueue:
     """
 
     def __init__(self, database: Database) -> None:
-        self._handle: Any = database.handle
+        self._database = database
         self._jobs: Any = database.jobs
         self._pools: Any = database.pools
         self._resting: dict[str, _Rest] = {}
@@ -192,9 +192,7 @@ class PersistentJobQueue:
             await self._pools.update_one({"_id": pool}, change, upsert=on)
 
     async def _now(self) -> datetime:
-        with reading("server time", seconds=2):
-            now: datetime = (await self._handle.command("hello", codec_options=self._handle.codec_options))["localTime"]
-        return now
+        return await self._database.now(seconds=2)
 
     async def _is_paused(self, pool: str) -> bool:
         with reading("pool", seconds=2):

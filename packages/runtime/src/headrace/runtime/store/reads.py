@@ -17,7 +17,7 @@ from headrace.runtime.store.documents import to_job
 from headrace.runtime.store.faults import reading
 
 PENDING_STATES = [state.value for state in JobState if state not in TERMINAL]
-_WITHOUT_BODIES = {"payload": 0, "result": 0, "checkpoint": 0, "log": 0, "errors": 0}
+WITHOUT_BODIES = {"payload": 0, "result": 0, "checkpoint": 0, "log": 0, "errors": 0}
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Reads:
         documents: list[dict[str, Any]] = []
         with reading("jobs"):
             for filter_ in _by_index(query):
-                cursor = self._jobs.find(filter_, _WITHOUT_BODIES).sort("_id", -1).limit(query.limit)
+                cursor = self._jobs.find(filter_, WITHOUT_BODIES).sort("_id", -1).limit(query.limit)
                 documents += await cursor.to_list(length=query.limit)
         documents.sort(key=itemgetter("_id"), reverse=True)
         return [to_job(document) for document in documents[: query.limit]]
@@ -84,7 +84,7 @@ class Reads:
         counts = {}
         for state in JobState:
             with reading("counts"):
-                counts[state.value] = int(await self._jobs.count_documents(_in_states([state]), limit=cap))
+                counts[state.value] = int(await self._jobs.count_documents(in_states([state]), limit=cap))
         return counts
 
     async def expired_ids(self, *, limit: int = 1000) -> list[tuple[str, str]]:
@@ -109,13 +109,20 @@ class Reads:
             }
 
 
-def _in_states(states: Sequence[JobState]) -> dict[str, Any]:
+def in_states(states: Sequence[JobState]) -> dict[str, Any]:
     """Filter part: in one of these pending states, or in this one that is over, in the words of its index."""
     if states[0] in TERMINAL:
         return {"state": states[0].value}
     if states == [JobState.PROCESSING]:
         return {"state": JobState.PROCESSING.value, "owner": {"$exists": True}}  # few: those in `held_by`, sorted
     return {"state": {"$in": [state.value for state in states]}, "finished_at": None}
+
+
+def has_tag(name: str, value: str) -> dict[str, Any]:
+    """Filter part: the job has this tag."""
+    # $getField keeps a dot or a dollar sign in a tag's name from acting as a path.
+    field = {"$getField": {"field": {"$literal": name}, "input": "$tags"}}
+    return {"$expr": {"$eq": [field, {"$literal": value}]}}
 
 
 def _by_index(query: JobQuery) -> list[dict[str, Any]]:
@@ -125,7 +132,7 @@ def _by_index(query: JobQuery) -> list[dict[str, Any]]:
         return [filter_]
     pending = [state for state in JobState if state in query.states and state not in TERMINAL]
     over = [[state] for state in JobState if state in query.states and state in TERMINAL]
-    return [filter_ | _in_states(states) for states in (pending, *over) if states]
+    return [filter_ | in_states(states) for states in (pending, *over) if states]
 
 
 def _filter_of(query: JobQuery) -> dict[str, Any]:
@@ -135,10 +142,7 @@ def _filter_of(query: JobQuery) -> dict[str, Any]:
         if value is not None:
             filter_[name] = value
     if query.tag is not None:
-        name, value = query.tag
-        # $getField keeps a dot or a dollar sign in a tag's name from acting as a path.
-        field = {"$getField": {"field": {"$literal": name}, "input": "$tags"}}
-        filter_["$expr"] = {"$eq": [field, {"$literal": value}]}
+        filter_ |= has_tag(*query.tag)
     created: dict[str, Any] = {}
     if query.created_after is not None:
         created["$gt"] = query.created_after

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from headrace.contracts.states import JobState
-from headrace.runtime.store.database import Database
+from headrace.runtime.store.database import MOVED, Database
 from headrace.runtime.store.faults import reading
-from headrace.runtime.store.reads import PENDING_STATES
+from headrace.runtime.store.reads import PENDING_STATES, in_states
 
-_MOVED = [state.value for state in JobState if state not in (JobState.COMPLETED, JobState.PROCESSING)]
 MAX_POOLS = 1000
+MAX_RUNNING = 10_000
 
 _FIELDS: dict[str, Any] = {
     "pool": 1,
@@ -63,10 +63,7 @@ class ReconcileReads:
 
     async def now(self) -> datetime:
         """The primary's clock."""
-        with reading("clock"):
-            answer = await self._database.handle.command("hello")
-        now: datetime = answer["localTime"]
-        return now.replace(tzinfo=UTC)  # a command's answer is decoded without a time zone
+        return await self._database.now()
 
     async def standings(self, ids: Sequence[str]) -> list[Standing]:
         """Where each id stands, in the order asked."""
@@ -125,7 +122,7 @@ class ReconcileReads:
         """
         with reading("changed jobs"):
             cursor = (
-                self._jobs.find({"updated_at": {"$gt": after, "$lte": until}, "state": {"$in": _MOVED}}, _FIELDS)
+                self._jobs.find({"updated_at": {"$gt": after, "$lte": until}, **MOVED}, _FIELDS)
                 .sort("updated_at", 1)
                 .limit(limit)
             )
@@ -138,9 +135,9 @@ class ReconcileReads:
             last -= timedelta(milliseconds=1)
         return ChangedPage([_to_standing(document) for document in documents], last)
 
-    async def running(self, *, after: datetime, limit: int) -> list[Standing]:
+    async def running(self, *, after: datetime, limit: int = MAX_RUNNING) -> list[Standing]:
         """At most `limit` running jobs of all pools that were claimed after this. Reads each running job there is."""
-        filter_ = {"owner": {"$exists": True}, "state": JobState.PROCESSING.value, "updated_at": {"$gt": after}}
+        filter_ = in_states([JobState.PROCESSING]) | {"updated_at": {"$gt": after}}
         with reading("running jobs"):
             return [_to_standing(document) async for document in self._jobs.find(filter_, _FIELDS).limit(limit)]
 

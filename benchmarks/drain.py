@@ -58,7 +58,6 @@ async def run(*, jobs: int, slots: int, children: int, rounds: int) -> dict[str,
     ours: list[Drain] = []
     stock: list[Drain] = []
     with RedisServer() as other:
-        assert other.pid is not None
         async with bench_stores() as bench:
             for _ in range(rounds):
                 ours.append(await drain_ours(bench, jobs=jobs, slots=slots, children=children))

@@ -21,7 +21,7 @@ from benchmarks.measure import cpu_seconds
 from benchmarks.services import run_service
 from benchmarks.stock import MESSAGES, stock_script, stock_workers
 from benchmarks.stores import Bench, bench_stores, end_children, median, percentile, report
-from benchmarks.submit import BODY, register_noop
+from benchmarks.submit import BODY, JSON_TYPE, register_noop
 from headrace.local.stores import RedisServer
 from headrace.testing.eventually import eventually
 
@@ -52,8 +52,7 @@ async def ours(bench: Bench, url: str, scheduler_pid: int, *, jobs: int, workers
         async def client() -> None:
             for size in sizes:
                 body = json.dumps({"jobs": [BODY] * size}).encode()
-                headers = {"Content-Type": "application/json"}
-                async with session.post(f"{url}/v1/jobs/batch", data=body, headers=headers) as response:
+                async with session.post(f"{url}/v1/jobs/batch", data=body, headers=JSON_TYPE) as response:
                     found = await response.json()
                 assert all(item["status"] == 201 for item in found["results"]), found["results"][0]
 
@@ -103,7 +102,6 @@ async def run(*, jobs: int, workers: int, rounds: int) -> dict[str, Any]:
     """All rounds, in turns."""
     ways: dict[str, list[Way]] = {"ours": [], "stock": []}
     with RedisServer() as other:
-        assert other.pid is not None
         async with bench_stores(queue_size_limit=10_000_000) as bench, run_service("scheduler") as (url, pid):
             for _ in range(rounds):
                 ways["ours"].append(await ours(bench, url, pid, jobs=jobs, workers=workers))

@@ -18,10 +18,10 @@ import aiohttp
 import psutil
 
 from benchmarks.recovery_flush import POOL, POOLS, SLOTS, TYPE
+from benchmarks.services import start_process, until_ready
 from benchmarks.stores import Bench, bench_stores
 from headrace.contracts.states import JobState
-from headrace.local.ports import free_port
-from headrace.local.service import ServiceProcess, service_spec
+from headrace.local.service import ServiceProcess
 from headrace.runtime.store.leases import read_lease
 
 JOB_SECONDS = 0.5
@@ -42,19 +42,12 @@ class Stage:
     def start(self, name: str) -> None:
         """Start a service; several of a kind are told apart by a number behind the name."""
         kind = name.rstrip("12")
-        self.processes[name] = ServiceProcess(
-            service_spec(kind, 0), port=free_port(), env=dict(os.environ), log_file=self.folder / f"{name}.log"
-        )
+        self.processes[name] = start_process(kind, self.folder / f"{name}.log")
 
     async def until_ready(self, session: aiohttp.ClientSession) -> None:
         """All of them."""
         for process in self.processes.values():
-            for _ in range(400):
-                if await process.is_ready(session):
-                    break
-                await asyncio.sleep(0.05)
-            else:
-                raise process.not_ready()
+            await until_ready(process, session, looks=400)
 
     async def restart(self, name: str) -> None:
         """A while after its death."""

@@ -42,10 +42,18 @@ class Bench:
     state: JobStateManager
     redis: Redis
     queue: RedisJobQueue
-    redis_pid: int
-    mongo_pid: int
     redis_server: RedisServer
     mongo_server: MongoServer
+
+    @property
+    def redis_pid(self) -> int:
+        """The process of Redis, as of now."""
+        return self.redis_server.pid
+
+    @property
+    def mongo_pid(self) -> int:
+        """The process of MongoDB, as of now."""
+        return self.mongo_server.pid
 
     async def empty(self) -> None:
         """Forget everything, so that every round starts alike."""
@@ -107,11 +115,8 @@ async def bench_stores(*, cache_gb: float = 0.25, **settings: Any) -> AsyncItera
         database = Database(config, appname="bench")
         redis = redis_client(config.redis_url, kind="command", name="bench")
         queue = RedisJobQueue(redis, namespace=config.namespace)
-        pids = (redis_server.pid, mongo_server.pid)
-        assert pids[0] is not None
-        assert pids[1] is not None
         state = JobStateManager(database)
-        bench = Bench(config, database, state, redis, queue, pids[0], pids[1], redis_server, mongo_server)
+        bench = Bench(config, database, state, redis, queue, redis_server, mongo_server)
         await bench.empty()
         try:
             yield bench

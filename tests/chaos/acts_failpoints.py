@@ -14,7 +14,7 @@ from .acts_processes import blame, group, send
 from .failpoint_table import PLACES, Place
 from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
-from .stack import NAMESPACE, POOL
+from .stack import KEYS
 
 PATIENCE_S = 30.0
 PROVOKE_S = 4.0
@@ -113,12 +113,11 @@ async def _flush(ground: Ground, fault: PlannedFault) -> bool:
 
 async def _old_inflight(ground: Ground, fault: PlannedFault) -> bool:
     """An id is in flight for long, under a token that nobody has. No job has it, so nobody else mends it first."""
-    prefix = f"{NAMESPACE}:{{{POOL}}}"
     name, claimed_ms = f"forged-{uuid.uuid4().hex[:12]}", int(time.time() * 1000) - 60_000
 
     async def forge() -> None:
-        await ground.watchers.redis.zadd(f"{prefix}:inflight", {name: claimed_ms})
-        await ground.watchers.redis.hset(f"{prefix}:holder", name, f"nobody.{uuid.uuid4().hex}")
+        await ground.watchers.redis.zadd(KEYS.inflight, {name: claimed_ms})
+        await ground.watchers.redis.hset(KEYS.holder, name, f"nobody.{uuid.uuid4().hex}")
 
     return await _with_redis(forge)
 

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
-from .stack import NAMESPACE, POOL
+from .stack import KEYS
 
 T = TypeVar("T")
 
@@ -135,24 +135,23 @@ async def fill_up(ground: Ground, fault: PlannedFault) -> Hit:
 async def lie(ground: Ground, fault: PlannedFault) -> Hit:
     """Entries vanish, move, come twice, and name jobs that do not exist."""
     dice = random.Random(fault.id + fault.details.get("number", ""))
-    prefix = f"{NAMESPACE}:{{{POOL}}}"
     redis = ground.watchers.redis
     await _do(ground, "PING")
     done = []
     for place in ("ready", "delayed", "inflight"):
-        for job_id, score in await redis.zrange(f"{prefix}:{place}", 0, -1, withscores=True):
+        for job_id, score in await redis.zrange(f"{KEYS.prefix}:{place}", 0, -1, withscores=True):
             luck = dice.random()
             if luck < 0.25:
-                await redis.zrem(f"{prefix}:{place}", job_id)
+                await redis.zrem(f"{KEYS.prefix}:{place}", job_id)
                 done.append(f"-{place}")
             elif luck < 0.4:
                 other = dice.choice([name for name in ("ready", "delayed", "inflight") if name != place])
-                await redis.zadd(f"{prefix}:{other}", {job_id: score})
+                await redis.zadd(f"{KEYS.prefix}:{other}", {job_id: score})
                 done.append(f"{place}+{other}")
             elif luck < 0.5:
-                await redis.hdel(f"{prefix}:holder", job_id)
+                await redis.hdel(KEYS.holder, job_id)
                 done.append("-holder")
     for number in range(3):
-        await redis.zadd(f"{prefix}:ready", {f"forged-{fault.id}-{number}": 0})
+        await redis.zadd(KEYS.ready, {f"forged-{fault.id}-{number}": 0})
         done.append("forged")
     return Hit(detail=f"{len(done)} lies")

@@ -15,7 +15,7 @@ import psutil
 from .documents import to_document
 from .history import CanaryHit, Effect, LogLine, Metric, PoolIndex, RedisKey, SlowCommand
 from .recorder import Recorder
-from .stack import NAMESPACE, POOL, Stack
+from .stack import KEYS, POOL, Stack
 from .watchers import Watchers
 
 TOLD = frozenset({"settle.fenced", "audit.lost", "child.declared_dead"})
@@ -37,21 +37,21 @@ async def read_stores(stack: Stack, watchers: Watchers) -> None:
 
 
 async def _pool_index(watchers: Watchers, asked: float) -> PoolIndex:
-    redis, prefix = watchers.redis, f"{NAMESPACE}:{{{POOL}}}"
+    redis = watchers.redis
 
-    async def members(place: str) -> tuple[tuple[str, float], ...]:
-        return tuple((name, score) for name, score in await redis.zrange(f"{prefix}:{place}", 0, -1, withscores=True))
+    async def members(key: str) -> tuple[tuple[str, float], ...]:
+        return tuple((name, score) for name, score in await redis.zrange(key, 0, -1, withscores=True))
 
     return PoolIndex(
         pool=POOL,
         at=asked,
         complete=await watchers.queue.is_complete(POOL),
-        ready=await members("ready"),
-        delayed=await members("delayed"),
-        inflight=await members("inflight"),
-        reserved=await members("reserved"),
-        holders=await redis.hgetall(f"{prefix}:holder"),
-        scores={name: float(score) for name, score in (await redis.hgetall(f"{prefix}:score")).items()},
+        ready=await members(KEYS.ready),
+        delayed=await members(KEYS.delayed),
+        inflight=await members(KEYS.inflight),
+        reserved=await members(KEYS.reserved),
+        holders=await redis.hgetall(KEYS.holder),
+        scores={name: float(score) for name, score in (await redis.hgetall(KEYS.score)).items()},
     )
 
 
@@ -64,7 +64,7 @@ async def _redis_keys(stack: Stack, watchers: Watchers) -> None:
             continue  # its time came between the two questions
         ttl = await redis.pttl(key)
         recorder.add("key", RedisKey(key, kind, await redis.memory_usage(key) or 0, ttl if ttl >= 0 else None))
-        raw = repr(await redis.dump(key)) if kind != "none" else ""
+        raw = repr(await redis.dump(key))
         for canary in canaries:
             if canary in raw or canary in key:
                 recorder.add("canary", CanaryHit(f"redis:{key}", canary))

@@ -89,8 +89,6 @@ class Link:
         self.rewrite: Callable[[], Rewrite] | None = None
         """Makes what changes the replies of one connection."""
         self.up, self.down = Direction(), Direction()
-        self.refuses = False
-        self.refused = 0
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -105,7 +103,7 @@ class Link:
     @property
     def hits(self) -> int:
         """How often a fault touched something."""
-        return self.up.hits + self.down.hits + self.refused
+        return self.up.hits + self.down.hits
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -129,7 +127,6 @@ class Link:
 
     def heal(self) -> None:
         """End every fault. Connections that lost bytes are reset."""
-        self.refuses = False
         for connection in list(self._connections):
             if connection.torn:
                 connection.abort()
@@ -148,10 +145,6 @@ class Link:
             self._tasks.discard(task)
 
     async def _serve(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        if self.refuses:
-            self.refused += 1
-            client.transport.abort()
-            return
         server_reader, server = await asyncio.open_connection(LOOPBACK, self.target_port, limit=CHUNK)
         connection = Connection(client, server)
         self._connections.add(connection)

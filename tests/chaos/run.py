@@ -16,6 +16,7 @@ from pathlib import Path
 import aiohttp
 
 from headrace.contracts.errors import HeadraceError
+from headrace.local.ports import LOOPBACK
 
 from . import acts_failpoints, acts_links, acts_mongod, acts_processes, acts_redis  # noqa: F401 -- they register themselves
 from .calls import Calls
@@ -117,7 +118,6 @@ async def run_plan(
     folder: Path,
     replica_set: ReplicaSet,
     settings: Mapping[str, str] | None = None,
-    command: tuple[str, ...] | None = None,
     script: Script | None = None,
     quiet_s: float = QUIET_S,
     promises: Mapping[str, float] | None = None,
@@ -129,7 +129,6 @@ async def run_plan(
         folder: Where plan, history and logs go; emptied first.
         replica_set: Shared with other runs, one after the other.
         settings: Further `JOB_*` settings, or other variables, of the services.
-        command: See `Stack`.
         script: What clients do, instead of what the plan's load says.
         quiet_s: How long to wait for rest at the end.
         promises: Settings of the run for its checkers, beside the usual ones.
@@ -151,7 +150,6 @@ async def run_plan(
         parts=plan.parts,
         settings=settings_for(plan, settings or {}),
         database=f"chaos-{plan.seed}-{time.time_ns() % 10**9}",
-        **({} if command is None else {"command": command}),
     )
     single = _Run(plan, stack, recorder, script=script, quiet_s=quiet_s, promises=promises or {})
     try:
@@ -240,7 +238,7 @@ class _Run:
             calls = Calls(self.recorder, session)
             stage = Stage(
                 calls=calls,
-                urls=[f"http://127.0.0.1:{link.port}" for link in self.stack.clients.values()],
+                urls=[f"http://{LOOPBACK}:{link.port}" for link in self.stack.clients.values()],
                 sinks=Sinks(self.stack.folder / "effects", self._sink.path, canaries_of(self.stack)[0]),
                 stack=self.stack,
                 watchers=self._watchers,

@@ -66,8 +66,7 @@ async def long_runs(stage: Stage) -> None:
 
 async def held_back(stage: Stage) -> None:
     """Recovery stands between its look at orphans and its update, while their worker wakes and completes them."""
-    for part in stage.stack.of_role("recovery"):
-        (part.failpoints / "between_select_and_update").write_text("sleep:4500")
+    stage.stack.arm("recovery", "between_select_and_update", "sleep:4500", "script")
     await submit(stage, [job(stage, f"held-{n}", seconds=2) for n in range(4)])
 
 
@@ -96,9 +95,7 @@ async def _submit_and_look(stage: Stage, number: int, accepted_at: list[float]) 
 
 async def before_the_insert(stage: Stage) -> None:
     """A scheduler dies between its place in Redis and its insert; a client asks again."""
-    part = stage.stack.of_role("scheduler")[0]
-    (part.failpoints / "before_mongo_insert").write_text("exit137")
-    stage.stack.blamed[part.pid] = "script"
+    stage.stack.arm("scheduler", "before_mongo_insert", "exit137", "script")
     await submit(stage, [job(stage, "dies", seconds=0.01)])
     await until(stage, 2.0)
     await stage.stack.until_ready(within=20)

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,11 @@ import psutil
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo import MongoClient
 
+from headrace.local.mongo_server import REPLICA_SET
 from headrace.local.ports import LOOPBACK, free_port
-from headrace.local.service import ServiceFailedError, ServiceProcess, ServiceSpec
+from headrace.local.service import ServiceFailedError, ServiceProcess, service_spec
+from headrace.runtime.queue import Keys
+from headrace.worker.child import SPEC_VARIABLE
 
 from .history import Process
 from .mongo_wire import RenamesMembers
@@ -31,6 +33,7 @@ RESTART_S = 0.3
 LOOK_S = 0.1
 NAMESPACE = "chaos"
 POOL = "test"
+KEYS = Keys(NAMESPACE).pool(POOL)
 POOLS_FILE = """
 [pools.test]
 min_slots = 4
@@ -65,7 +68,6 @@ class Part:
     port: int
     links: dict[str, Link]
     env: dict[str, str]
-    failpoints: Path
     process: ServiceProcess | None = None
     started: float = 0.0
     wanted: bool = True
@@ -89,7 +91,6 @@ class Stack:
     Args:
         parts: How many of each role.
         settings: `JOB_*` settings of all services.
-        command: What starts a service's process; `{role}` is its module. Mutants have their own.
     """
 
     def __init__(
@@ -102,7 +103,6 @@ class Stack:
         parts: Mapping[str, int],
         settings: Mapping[str, str],
         database: str,
-        command: tuple[str, ...] = (sys.executable, "-m", "headrace.{role}"),
     ) -> None:
         self.folder = folder
         self.recorder = recorder
@@ -120,7 +120,6 @@ class Stack:
         self.armed: dict[tuple[str, str], str] = {}
         """Failpoint and what it is to do → the fault that armed it."""
         self._counts = dict(parts)
-        self._command = command
         self._keeper: asyncio.Task[None] | None = None
         self._links: list[Link] = []
         (folder / "logs").mkdir(parents=True)
@@ -252,9 +251,8 @@ class Stack:
         }
         for number in range(len(names)):
             links[f"mongod-{number}"].rewrite = lambda: RenamesMembers(names)
-        failpoints = self.folder / "failpoints" / role  # who of the role comes there first takes it
-        failpoints.mkdir(parents=True, exist_ok=True)
-        part = Part(name, role, free_port(), links, {}, failpoints)
+        self._failpoints(role).mkdir(parents=True, exist_ok=True)
+        part = Part(name, role, free_port(), links, {})
         part.env = self._environment(part, list(names.values()))
         self.parts[name] = part
         if role == "scheduler":
@@ -272,11 +270,11 @@ class Stack:
             **inherited,
             "JOB_TEST_MODE": "1",
             "JOB_REDIS_URL": f"redis://:{self.redis.password}@{LOOPBACK}:{part.links['redis'].port}/0",
-            "JOB_MONGO_URL": f"mongodb://{','.join(mongods)}/?replicaSet=rs0",
+            "JOB_MONGO_URL": f"mongodb://{','.join(mongods)}/?replicaSet={REPLICA_SET}",
             "JOB_MONGO_DATABASE": self.database,
             "JOB_NAMESPACE": NAMESPACE,
             "JOB_POOLS_FILE": str(self.folder / "pools.toml"),
-            "JOB_FAILPOINTS": f"@{part.failpoints}",
+            "JOB_FAILPOINTS": f"@{self._failpoints(part.role)}",
             "JOB_SCHEDULER_URL": f"http://{LOOPBACK}:{self.parts['scheduler-0'].port}"
             if "scheduler-0" in self.parts
             else f"http://{LOOPBACK}:{part.port}",
@@ -284,10 +282,9 @@ class Stack:
         }
 
     async def _start(self, part: Part) -> None:
-        command = tuple(word.format(role=part.role) for word in self._command)
         part.process = await asyncio.to_thread(
             ServiceProcess,
-            ServiceSpec(part.role, part.port, command),
+            service_spec(part.role, part.port),
             port=part.port,
             env=part.env,
             log_file=self.folder / "logs" / f"{part.name}.log",
@@ -340,7 +337,7 @@ class Stack:
 
     def _see_child(self, part: Part, process: psutil.Process) -> None:
         try:
-            spec = json.loads(process.environ().get("HEADRACE_CHILD", "{}"))
+            spec = json.loads(process.environ().get(SPEC_VARIABLE, "{}"))
         except (psutil.Error, OSError):
             return
         if "incarnation" in spec:
@@ -366,17 +363,21 @@ class Stack:
         last = own[-1] if own else None
         return last is not None and last.ended_by == "stop" and child.ended is not None and last.started < child.started
 
+    def _failpoints(self, role: str) -> Path:
+        """Where the failpoints of a role are armed; who of the role comes there first takes one."""
+        return self.folder / "failpoints" / role
+
     def arm(self, role: str, name: str, action: str, fault: str) -> None:
         """Let the next process of a role that passes a failpoint do something there."""
         self.armed[name, action] = fault
-        folder = self.folder / "failpoints" / role
+        folder = self._failpoints(role)
         draft = folder / f".{name}"
         draft.write_text(action)
         draft.rename(folder / name)
 
     def fired(self, role: str, name: str, action: str) -> tuple[int, float] | None:
         """Who passed an armed failpoint, and when on the run's clock; None: nobody yet."""
-        for file in (self.folder / "failpoints" / role).glob(f"{name}.*.fired"):
+        for file in self._failpoints(role).glob(f"{name}.*.fired"):
             if file.read_text() == action:
                 pid, nanoseconds, _ = file.name.removeprefix(f"{name}.").split(".")
                 return int(pid), self.clock.of_monotonic(int(nanoseconds) / 1e9)

@@ -40,7 +40,6 @@ class Figures:
     drained_seconds: float | None
     rows: Sequence[Row]
     jobs: Sequence[JobSummary]
-    facts: Mapping[str, Any]
     faults: Sequence[str]
 
     def markdown(self) -> str:
@@ -108,7 +107,7 @@ def figures_of(
     faults += [f"a user of the load broke: {message}" for message in facts["broken"]]
     if code != 0 and not faults:
         faults.append(f"locust ended with {code}; see its log")
-    return Figures(users, facts["seconds"], drained_seconds, rows, jobs, facts, faults)
+    return Figures(users, facts["seconds"], drained_seconds, rows, jobs, faults)
 
 
 def write_page(page: Path, figures: Figures) -> None:

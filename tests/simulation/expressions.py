@@ -30,11 +30,6 @@ def to_ms(moment: datetime) -> int:
     return round((moment - EPOCH) / timedelta(milliseconds=1))
 
 
-def from_ms(milliseconds: float) -> datetime:
-    """The time so many milliseconds after 1970."""
-    return EPOCH + timedelta(milliseconds=int(milliseconds))
-
-
 def whole_ms(moment: datetime) -> datetime:
     """The time as BSON keeps it."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

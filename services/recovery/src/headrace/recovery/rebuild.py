@@ -167,9 +167,8 @@ class RebuildDuty:
 
     async def _add_changed(self, rebuild: _Rebuild) -> bool:
         """Add what came behind the walk, or could not be pushed by its producer meanwhile. False: told to stop."""
-        now = await self._parts.reconcile.now()
-        began = after = now - timedelta(seconds=time.monotonic() - rebuild.began) - OVERLAP
-        until = now + OVERLAP  # whatever comes while this goes on
+        began = after = rebuild.now - OVERLAP
+        until = await self._parts.reconcile.now() + OVERLAP  # whatever comes while this goes on
         while True:
             page = await self._parts.reconcile.changed(after=after, until=until, limit=CHANGED_PAGE)
             here = [item for item in page.standings if item.pool == rebuild.pool]

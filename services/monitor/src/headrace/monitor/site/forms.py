@@ -19,7 +19,6 @@ from headrace.runtime.web.auth import TOKENS
 FORM_COOKIE: Final = "headrace_form"
 FIELD: Final = "form_token"
 FORM_SECONDS: Final = 24 * 3600
-MAX_FIELDS: Final = 1100
 _FORM: Final = "application/x-www-form-urlencoded"
 
 _NEW: Final = web.RequestKey("NEW_FORM_COOKIE", str)

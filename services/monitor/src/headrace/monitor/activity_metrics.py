@@ -9,10 +9,9 @@ from prometheus_client.registry import Collector
 
 from headrace.monitor.sampler import ActivityByType
 from headrace.runtime.store.history_reads import Activity
-from headrace.runtime.store.history_values import add_counts, bucket_seconds
+from headrace.runtime.store.history_values import ENDED, add_counts, bucket_seconds
 
 BOUNDS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 86_400)
-OUTCOMES = ("completed", "failed", "cancelled")
 LABELS = ("queue", "type")
 
 
@@ -38,7 +37,7 @@ class ActivityMetrics(Collector):
         wait = HistogramMetricFamily("job_wait_seconds", "From being due to being claimed.", labels=LABELS)
         run = HistogramMetricFamily("job_run_seconds", "From the start of the last attempt to the end.", labels=LABELS)
         for (pool, type_), total in sorted(self._totals.items()):
-            for outcome in OUTCOMES:
+            for outcome in ENDED:
                 finished.add_metric([pool, type_, outcome], total.counts.get(outcome, 0))
             retried.add_metric([pool, type_], total.counts.get("retried", 0))
             handed.add_metric([pool, type_], total.counts.get("handed_back", 0))

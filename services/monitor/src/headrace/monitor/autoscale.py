@@ -10,7 +10,7 @@ from headrace.contracts.config import JobConfig
 from headrace.contracts.errors import NotFoundError
 from headrace.monitor.overview import Overview
 from headrace.monitor.sources import MongoSource
-from headrace.monitor.views import PoolView, WorkerView
+from headrace.monitor.views import LIVING, PoolView, WorkerView
 
 
 class AutoscaleView(View):
@@ -69,5 +69,5 @@ def slots_of_a_service(pool: PoolView, workers: Sequence[WorkerView]) -> int:
 
     A service's slots are its own, whichever of its pools they serve at the moment: they move to where the work is.
     """
-    living = [worker.slots for worker in workers if pool.name in worker.pools and worker.state in {"alive", "late"}]
+    living = [worker.slots for worker in workers if pool.name in worker.pools and worker.state in LIVING]
     return round(sum(living) / len(living)) if living else 0

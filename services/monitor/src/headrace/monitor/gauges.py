@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Gauge
 
 from headrace.monitor.overview import Overview
-from headrace.monitor.views import OverviewView
+from headrace.monitor.views import LIVING, OverviewView
 
 _STATES = ("alive", "late", "lost", "stopped")
 _FIXED_PARTS = ("store", "service")
@@ -53,7 +53,7 @@ class Gauges:
     def _set_workers(self, view: OverviewView) -> None:
         for state in _STATES:
             self._workers.labels(state).set(sum(worker.state == state for worker in view.workers))
-        living = [worker for worker in view.workers if worker.state in {"alive", "late"}]
+        living = [worker for worker in view.workers if worker.state in LIVING]
         busy = sum(worker.busy or 0 for worker in living)
         self._slots.labels("busy").set(busy)
         self._slots.labels("free").set(sum(worker.slots for worker in living) - busy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -9,7 +10,15 @@ from headrace.contracts.api import View
 from headrace.contracts.values import Timestamp
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.history import COARSE_SECONDS, FINE_SECONDS, FINER, MIDDLE_SECONDS, History
-from headrace.runtime.store.history_values import Sample, add_counts, add_up, floor_to, percentile_seconds
+from headrace.runtime.store.history_values import (
+    COUNTS,
+    ENDED,
+    Sample,
+    add_counts,
+    add_up,
+    floor_to,
+    percentile_seconds,
+)
 
 LONGEST_OF = {
     FINE_SECONDS: timedelta(hours=3),
@@ -121,22 +130,24 @@ class HistoryViews:
 
 def series_of(samples: Sequence[Sample]) -> list[SeriesView]:
     """Series for each pool and each type; a pool's counts are those of its types together."""
-    pools = sorted({sample.pool for sample in samples})
-    types = sorted({(sample.pool, sample.type) for sample in samples if sample.type is not None})
+    by_pool: defaultdict[str, list[Sample]] = defaultdict(list)
+    by_type: defaultdict[tuple[str, str], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_pool[sample.pool].append(sample)
+        if sample.type is not None:
+            by_type[sample.pool, sample.type].append(sample)
     whole = [
         SeriesView(
             pool=pool,
             type=None,
-            levels=[_levels(item) for item in samples if item.pool == pool and item.levels is not None],
-            counts=[_counts(item) for item in of_all_types(samples, pool)],
+            levels=[_levels(item) for item in found if item.levels is not None],
+            counts=[_counts(item) for item in of_all_types(found, pool)],
         )
-        for pool in pools
+        for pool, found in by_pool.items()
     ]
     each = [
-        SeriesView(
-            pool=pool, type=type_, levels=[], counts=[_counts(s) for s in samples if (s.pool, s.type) == (pool, type_)]
-        )
-        for pool, type_ in types
+        SeriesView(pool=pool, type=type_, levels=[], counts=[_counts(item) for item in found])
+        for (pool, type_), found in by_type.items()
     ]
     return sorted([*whole, *each], key=lambda series: (series.pool, series.type or ""))
 
@@ -181,8 +192,8 @@ def _levels(sample: Sample) -> LevelsPoint:
 
 
 def _counts(sample: Sample) -> CountsPoint:
-    counts = {name: sample.counts.get(name, 0) for name in CountsPoint.model_fields if name in _COUNTED}
-    ended = counts["completed"] + counts["failed"] + counts["cancelled"]
+    counts = {name: sample.counts.get(name, 0) for name in COUNTS}
+    ended = sum(counts[name] for name in ENDED)
     return CountsPoint(
         at=sample.at,
         **counts,
@@ -190,9 +201,6 @@ def _counts(sample: Sample) -> CountsPoint:
         wait_seconds=durations(sample.wait),
         run_seconds=durations(sample.run),
     )
-
-
-_COUNTED = {"submitted", "claimed", "completed", "failed", "cancelled", "retried", "handed_back"}
 
 
 def durations(buckets: Mapping[int, int]) -> DurationsView:

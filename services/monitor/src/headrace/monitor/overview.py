@@ -14,7 +14,7 @@ from headrace.contracts.job import Job
 from headrace.monitor import attention, parts, workers
 from headrace.monitor.scheduler_source import SchedulerSource
 from headrace.monitor.sources import MongoSource, QueueFacts, RedisSource, StoreFacts
-from headrace.monitor.views import OverviewView, PoolView, WorkerView
+from headrace.monitor.views import LIVING, OverviewView, PoolView, WorkerView
 from headrace.runtime.queue import Depths
 from headrace.runtime.store.breakers import DependencyBreaker
 from headrace.runtime.store.pools import PoolSettings
@@ -146,7 +146,7 @@ def _pool(
     *,
     default_limit: int,
 ) -> PoolView:
-    living = {(worker.host, worker.pid) for worker in services if worker.state in {"alive", "late"}}
+    living = {(worker.host, worker.pid) for worker in services if worker.state in LIVING}
     slots, count = workers.slots_of(name, queue.beats, {(host, pid) for host, pid in living if pid is not None})
     # MongoDB's word about a pause is the truth; Redis' is the fast path and all there is while MongoDB is away.
     settings = None if store.settings is None else store.settings.get(name, PoolSettings(name))

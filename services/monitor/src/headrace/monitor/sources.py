@@ -130,13 +130,10 @@ class MongoSource:
 
     async def ended_in_order(self, incarnation_ids: Sequence[str]) -> set[str]:
         """Those of the worker children that ended gracefully; nothing about the others."""
-        answers = await asyncio.gather(*(ask(self.breaker, partial(self._exit_of, name)) for name in incarnation_ids))
-        pairs = zip(incarnation_ids, answers, strict=True)
-        return {name for name, answer in pairs if answer.value == "graceful"}
-
-    async def _exit_of(self, incarnation_id: str) -> str | None:
-        incarnation = await self._incarnations.get(incarnation_id)
-        return incarnation.exit.kind if incarnation and incarnation.exit else None
+        if not incarnation_ids:
+            return set()
+        found = (await ask(self.breaker, partial(self.page_reads.workers, incarnation_ids))).value or {}
+        return {name for name, child in found.items() if child.exit is not None and child.exit.kind == "graceful"}
 
     async def read(self, call: Callable[[], Awaitable[T]]) -> T:
         """A read for one page, behind the breaker: while MongoDB is known to be away it fails at once.

@@ -10,6 +10,8 @@ from headrace.contracts.values import Timestamp
 PartStatus = Literal["ok", "degraded", "down", "unknown"]
 """`unknown`: nobody could be asked, because the store that knows does not answer."""
 WorkerState = Literal["alive", "late", "lost", "stopped"]
+LIVING = frozenset[WorkerState]({"alive", "late"})
+"""A worker service in one of these runs jobs, as far as is known."""
 
 
 class PartView(View):

@@ -14,8 +14,6 @@ from headrace.client.cli.options import (
     JobId,
     JobIds,
     PoolOption,
-    PriorityOption,
-    StateOption,
     TypeOption,
     complete_job,
     parse_moment,
@@ -26,6 +24,8 @@ from headrace.client.cli.problems import ExitCode, UsageError, exit_code, explai
 from headrace.client.cli.session import AsJson, access_of, run
 from headrace.client.cli.words import clean, span
 from headrace.contracts.errors import ApiError
+from headrace.contracts.job import Priority
+from headrace.contracts.states import JobState
 
 
 def status(context: typer.Context, ids: JobIds, as_json: AsJson = False) -> None:
@@ -73,10 +73,10 @@ def watch(
 def list_jobs(
     context: typer.Context,
     *,
-    state: Annotated[StateOption | None, typer.Option("--state", "-s", help="In this state.")] = None,
+    state: Annotated[JobState | None, typer.Option("--state", "-s", help="In this state.")] = None,
     type: TypeOption = None,
     pool: PoolOption = None,
-    priority: Annotated[PriorityOption | None, typer.Option(help="Of this priority.")] = None,
+    priority: Annotated[Priority | None, typer.Option(help="Of this priority.")] = None,
     tag: Annotated[str | None, typer.Option(metavar="NAME=VALUE", help="With this tag.")] = None,
     created_after: Annotated[str | None, typer.Option(metavar="TIME", help="Submitted after this.")] = None,
     created_before: Annotated[str | None, typer.Option(metavar="TIME", help="Submitted before this.")] = None,

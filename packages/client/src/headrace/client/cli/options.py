@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -15,24 +14,6 @@ from headrace.client.cli.problems import UsageError
 from headrace.client.environment import read_access
 from headrace.contracts.errors import HeadraceError
 from headrace.contracts.values import to_rfc3339
-
-
-class PriorityOption(StrEnum):
-    """Priorities, as options take them."""
-
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
-
-
-class StateOption(StrEnum):
-    """States, as options take them."""
-
-    QUEUED = "queued"
-    PROCESSING = "processing"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
 
 
 def _complete(what: Callable[[Client], object]) -> Callable[[str], list[str]]:

@@ -11,12 +11,13 @@ import typer
 
 from headrace.client.aio import Client
 from headrace.client.cli.following import follow_job
-from headrace.client.cli.options import PriorityOption, complete_type, parse_moment, parse_tags
+from headrace.client.cli.options import complete_type, parse_moment, parse_tags
 from headrace.client.cli.output import Output
 from headrace.client.cli.problems import ExitCode, UsageError
 from headrace.client.cli.session import AsJson, run
 from headrace.client.cli.submit_lines import submit_lines
 from headrace.client.submission import SubmitOptions
+from headrace.contracts.job import Priority
 
 Type = Annotated[str, typer.Argument(metavar="TYPE", help="The job type.", autocompletion=complete_type)]
 Payload = Annotated[
@@ -30,7 +31,7 @@ def submit(
     type: Type,
     payload: Payload = None,
     *,
-    priority: Annotated[PriorityOption | None, typer.Option(help="Default medium.")] = None,
+    priority: Annotated[Priority | None, typer.Option(help="Default medium.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show its progress and wait for its end.")] = False,
     delay: Annotated[float | None, typer.Option(metavar="SECONDS", help="Run no sooner than so long from now.")] = None,
     run_at: Annotated[str | None, typer.Option(metavar="TIME", help="Run no sooner than then.")] = None,

@@ -12,11 +12,11 @@ from headrace.contracts.states import JobState
 from headrace.runtime.store.database import Database
 from headrace.runtime.store.documents import to_job
 from headrace.runtime.store.faults import reading
+from headrace.runtime.store.reads import WITHOUT_BODIES
 
 COUNT_CAP = 100_000
 SCAN_SECONDS = 10.0
 MAX_GROUPS = 200
-_WITHOUT_BODIES = {"payload": 0, "result": 0, "checkpoint": 0, "log": 0, "errors": 0}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class DeadReads:
         if before_id is not None:
             filter_.setdefault("_id", {})["$lt"] = before_id
         with reading("dead letters", seconds=SCAN_SECONDS):
-            cursor = self._jobs.find(filter_, _WITHOUT_BODIES).sort("_id", -1).limit(limit)
+            cursor = self._jobs.find(filter_, WITHOUT_BODIES).sort("_id", -1).limit(limit)
             return [to_job(document) async for document in cursor]
 
     async def oldest(self, wanted: DeadFilter, *, after_id: str, limit: int) -> list[Job]:

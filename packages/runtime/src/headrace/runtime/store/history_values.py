@@ -20,6 +20,8 @@ BUCKETS_PER_DOUBLING = 4
 COUNTS = ("submitted", "claimed", "completed", "failed", "cancelled", "retried", "handed_back")
 """What is counted: transitions. `retried`: a failed attempt or one that ran too long, with another to come;
 `handed_back`: a claim that ended without a failure, because its worker stopped or died."""
+ENDED = ("completed", "failed", "cancelled")
+"""Those of them that end a job."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from headrace.contracts.api import DeadLetterResult
 from headrace.contracts.errors import (
     ApiError,
     FieldError,
-    ForbiddenError,
     NotFoundError,
     RefusedError,
     StoreUnavailableError,
@@ -98,8 +97,6 @@ class Actions:
         for job_id in ids:
             try:
                 await self._call(request, "POST", f"/v1/jobs/{job_id}/{action}")
-            except (StoreUnavailableError, ForbiddenError):
-                raise
             except ApiError as error:
                 if error.status in {401, 403, 503}:
                     raise

@@ -16,6 +16,7 @@ from headrace.monitor.history_views import HistoryViews, of_all_types
 from headrace.monitor.views import OverviewView
 from headrace.runtime.store.history import COARSE_SECONDS, FINE_SECONDS, MIDDLE_SECONDS
 from headrace.runtime.store.history_values import (
+    ENDED,
     LEVELS,
     Levels,
     Sample,
@@ -26,7 +27,6 @@ from headrace.runtime.store.history_values import (
 )
 
 KEEP_SECONDS = 5.0
-ENDED = ("completed", "failed", "cancelled")
 
 
 @dataclass(frozen=True)

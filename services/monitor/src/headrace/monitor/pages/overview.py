@@ -8,7 +8,6 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from headrace.contracts.states import JobState
-from headrace.monitor.json_routes import refuse_tenants
 from headrace.monitor.overview import Overview
 from headrace.monitor.pages.charts_data import WINDOWS, ChartsData
 from headrace.monitor.pages.common import page_route
@@ -41,7 +40,6 @@ class OverviewPage:
         query = read_query(request, WindowQuery)
         if request[TOKEN].tenant is not None:
             return see_other(request, "/jobs")  # the whole is not theirs to see; their jobs are
-        refuse_tenants(request)
         picture = await self._overview.picture()
         view = picture.view
         return self._site.page(

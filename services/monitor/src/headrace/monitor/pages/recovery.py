@@ -11,7 +11,7 @@ from aiohttp import web
 
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.contracts.heartbeat import Incarnation
-from headrace.monitor.history_views import HistoryViews, of_all_types
+from headrace.monitor.history_views import HistoryViews
 from headrace.monitor.json_routes import refuse_tenants
 from headrace.monitor.overview import Overview
 from headrace.monitor.pages.common import page_route
@@ -62,8 +62,8 @@ class RecoveryPage:
         until = datetime.now(UTC)
         samples = await self._history.samples(since=until - timedelta(days=1), until=until, step=MIDDLE_SECONDS)
         found: dict[str, int] = {}
-        for pool in sorted({sample.pool for sample in samples}):
-            found[pool] = sum(item.counts.get("handed_back", 0) for item in of_all_types(samples, pool))
+        for sample in samples:
+            found[sample.pool] = found.get(sample.pool, 0) + sample.counts.get("handed_back", 0)
         return found
 
     def routes(self) -> list[Route]:

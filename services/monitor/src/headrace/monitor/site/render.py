@@ -52,7 +52,6 @@ class Visitor:
     name: str
     tenant: str | None
     can_operate: bool
-    can_submit: bool
     is_admin: bool
     is_local: bool
 
@@ -63,7 +62,6 @@ class Visitor:
             name=token.name,
             tenant=token.tenant,
             can_operate=token.allows(Scope.OPERATE),
-            can_submit=token.allows(Scope.SUBMIT),
             is_admin=token.allows(Scope.ADMIN),
             is_local=is_local,
         )
@@ -111,7 +109,6 @@ class Site:
             read_only=self.forms.read_only,
             form_token=self.forms.token_for(request),
             theme=theme if theme in THEMES else "auto",
-            here=request.path,
             here_with_query=request.path_qs,
             section=_section(request),
             live=None if live is None else path_of(request, "/live") + live,

@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-import structlog
-from pydantic import JsonValue
 from real_site import MAX_BYTES, RealSite, walk
 
 from headrace.contracts.config import JobConfig
 from headrace.runtime.store.crawl_results import CrawlResults
 from headrace.runtime.store.database import Database
+from headrace.testing.memory_context import MemoryContext
 from headrace.worker.crawler.payload import CrawlPayload
 from headrace.worker.executors.crawl import CrawlJobExecutor
 from headrace.worker.resources import WorkerResources
-
-
-class Context:
-    """A job context that keeps nothing but the last words."""
-
-    job_id = "real-site"
-    attempt = 1
-    checkpoint: JsonValue = None
-    cancelled = False
-    scratch_dir = Path()
-    sync: Any = None
-    log = structlog.get_logger()
-
-    async def report_progress(self, fraction: float, message: str = "") -> None:
-        self.last = (fraction, message)
-
-    async def save_checkpoint(self, value: JsonValue) -> None:
-        self.checkpoint = value
 
 
 @pytest.mark.slow
@@ -49,7 +28,7 @@ async def test_the_stored_pages_equal_an_independent_walk(
     results = CrawlResults(database.handle)
     executor = CrawlJobExecutor()
     executor.use(WorkerResources(results, config.model_copy(update={"crawl_allow_private": True})))
-    context = Context()
+    context = MemoryContext("real-site")
 
     began = time.monotonic()
     result = await executor.execute(context, CrawlPayload(start_urls=[start], max_bytes=MAX_BYTES))
@@ -63,4 +42,4 @@ async def test_the_stored_pages_equal_an_independent_walk(
     assert len(expected) > 400
     assert isinstance(result, dict)
     assert (result["pages"], result["stopped"]) == (len(expected), "complete")
-    assert context.last == (1.0, f"{len(expected)} of {len(expected)} pages")
+    assert context.progress[-1] == (1.0, f"{len(expected)} of {len(expected)} pages")

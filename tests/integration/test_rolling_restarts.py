@@ -119,6 +119,16 @@ async def all_completed(stores: Parts, load: Load, *, within: float) -> list[dic
     return [job async for job in stores.database.jobs.find({})]
 
 
+async def nothing_held(stores: Parts, *, within: float) -> None:
+    """Redis hears of an end after MongoDB: from the worker, or, when that was killed in between, from recovery."""
+
+    async def probe() -> bool:
+        assert await held_ids(stores, TEST_POOL) == {}
+        return True
+
+    await eventually(probe, within=within, every=0.05)
+
+
 async def test_hazard_16_fifty_rolling_restarts_under_load_lose_nothing_and_start_nothing_twice(
     record_property: Callable[[str, object], None], fleet: Fleet, stores: Parts, tmp_path: Path
 ) -> None:
@@ -139,7 +149,7 @@ async def test_hazard_16_fifty_rolling_restarts_under_load_lose_nothing_and_star
         assert (job["attempt"], job["failures"], job["crashes"]) == (1 + reasons["released"], 0, 0)
         handed_back += reasons["released"]
     assert handed_back >= RESTARTS, "the stops hit jobs that were claimed and had not started"
-    assert await held_ids(stores, TEST_POOL) == {}
+    await nothing_held(stores, within=5)
     assert fleet.complaints() == []
     record_property("jobs", len(jobs))
     record_property("handed_back", handed_back)
@@ -173,4 +183,4 @@ async def test_hazard_16_a_sigkill_inside_the_grace_costs_a_second_start_of_its_
         assert 1 <= starts[job["_id"]] <= 1 + lost, job["log"]
         taken_away += sum(entry["reason"] == "host_lost" for entry in job["log"])
     assert taken_away > 0, "a kill hit a service that still held jobs"
-    assert await held_ids(stores, TEST_POOL) == {}
+    await nothing_held(stores, within=60)

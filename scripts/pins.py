@@ -23,6 +23,8 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
 SERVICES = ("monitor", "recovery", "scheduler", "worker")
+EXTRA = "otel"
+"""What images get more with `--build-arg OTEL=1`: audited like the rest, and in no bill of the plain images."""
 _PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[[^]]*\])?==(?P<version>\S+?)(\s*;.*?)?(?P<hashes>(\s+--hash=\S+)*)")
 _WORDS = {
     "apache": "Apache-2.0", "mit": "MIT", "bsd": "BSD-3-Clause", "isc": "ISC", "psf": "PSF-2.0",
@@ -122,7 +124,7 @@ def bill(service: str, pins: list[Pin], policy: Mapping[str, Any]) -> dict[str, 
 def main(words: list[str]) -> int:
     """Run one of the two."""
     policy = tomllib.loads((REQUIREMENTS / "policy.toml").read_text(encoding="utf-8"))
-    pins = {name: list(read((REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8"))) for name in SERVICES}
+    pins = {name: list(read((REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8"))) for name in (*SERVICES, EXTRA)}
     if words == ["audit"]:
         found = sorted({fault for some in pins.values() for fault in faults(some, policy)})
         print(*found, sep="\n", end="\n" if found else "")
@@ -131,7 +133,8 @@ def main(words: list[str]) -> int:
     if len(words) == 2 and words[0] == "sbom":
         folder = Path(words[1])
         folder.mkdir(parents=True, exist_ok=True)
-        for name, some in pins.items():
+        for name in SERVICES:
+            some = pins[name]
             file = folder / f"headrace-{name}.cdx.json"
             file.write_text(json.dumps(bill(name, some, policy), indent=1) + "\n", encoding="utf-8")
             print(f"{file}: {len(some)} components")

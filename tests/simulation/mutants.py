@@ -21,7 +21,7 @@ from headrace.runtime.store.faults import writing
 from headrace.runtime.store.state_claim import Claiming
 from headrace.runtime.store.values import Inserted, InsertVerdict
 from headrace.scheduler.commit import Committer
-from headrace.worker import claim_loop
+from headrace.worker import refused
 from headrace.worker.audit import Audit, AuditCounts
 
 from . import redis_scripts, redis_server
@@ -145,7 +145,7 @@ def refused_are_dropped() -> AbstractContextManager[None]:
     def judge(place: Any, **known: Any) -> Verdict:
         return Verdict(place.job_id, "drop")
 
-    return _swapped(claim_loop, "judge", judge)
+    return _swapped(refused, "judge", judge)
 
 
 def claim_forgets_in_flight() -> AbstractContextManager[None]:

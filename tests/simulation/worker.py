@@ -50,8 +50,8 @@ class SimFeed(Feed):
         super().put(jobs)
         self.changed.set()
 
-    def done(self) -> None:
-        super().done()
+    def done(self, held: Held) -> None:
+        super().done(held)
         self.changed.set()
 
     def resize(self, slots: int) -> None:
@@ -134,7 +134,7 @@ class SimJobWorker(JobWorker):
         while True:
             held = await parts.feed.next()
             await parts.runner.run_here(slot, held)
-            parts.feed.done()
+            parts.feed.done(held)
             parts.settler.submit(held)
 
 

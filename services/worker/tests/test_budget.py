@@ -137,3 +137,10 @@ def test_a_slot_that_is_about_to_be_free_is_claimed_for_once() -> None:
     assert claim_budget(waiting=0, ending=3, **budget) == 3
     assert claim_budget(waiting=2, ending=3, **budget) == 1
     assert claim_budget(waiting=0, **budget) == 0
+
+
+def test_nothing_is_claimed_ahead_for_slots_whose_jobs_run_for_longer_than_the_horizon() -> None:
+    budget = {"slots": 10, "running": 10, "waiting": 0, "unsettled": 0, "horizon_seconds": 0.02, "p95_seconds": 0.001}
+    assert claim_budget(blocked=9, **budget) == 20
+    assert claim_budget(blocked=10, **budget) == 0
+    assert claim_budget(blocked=12, **budget) == 0, "jobs that run on in slots that were taken away"

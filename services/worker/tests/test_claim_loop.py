@@ -6,9 +6,8 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
-import pytest
 import structlog
-from worker_stage import POOL, Child, Stage
+from worker_stage import POOL, Stage
 
 from headrace.contracts.job import Job, Priority
 from headrace.contracts.states import JobState
@@ -18,24 +17,12 @@ from headrace.runtime.queue.base import PUTBACK_MS, Entry
 from headrace.runtime.store.pools import Pools
 from headrace.testing.builders import make_job, make_job_id
 from headrace.testing.eventually import eventually
-from headrace.worker import claim_loop
-from headrace.worker.budget import KNOWN_RUNS
 from headrace.worker.judge import UNKNOWN_TYPE_MS
 
 
 def soon(seconds: float) -> datetime:
     moment = datetime.now(UTC) + timedelta(seconds=seconds)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-
-
-async def drain(child: Child, count: int) -> list[str]:
-    """Run so many jobs to their end; their ids in the order of their starts."""
-    order = []
-    for _ in range(count):
-        held = await child.take()
-        order.append(held.job.id)
-        child.complete(held)
-    return order
 
 
 async def test_jobs_are_claimed_by_priority_then_age_and_never_more_than_there_are_threads(stage: Stage) -> None:
@@ -51,7 +38,7 @@ async def test_jobs_are_claimed_by_priority_then_age_and_never_more_than_there_a
     (urgent,) = await stage.submit(priority=Priority.HIGH)
     child.complete(first)
     child.complete(second)
-    assert await drain(child, 5) == [urgent.id, *(job.id for job in medium), *(job.id for job in low)]
+    assert await child.run_jobs(5) == [urgent.id, *(job.id for job in medium), *(job.id for job in low)]
     await eventually(lambda: len(child.held) == 0)
     assert child.held.open_tokens == set()
     assert child.board.counters() == (7, 0, 0)
@@ -258,7 +245,7 @@ async def test_b13_a_job_of_an_unknown_type_waits_five_seconds_and_holds_up_nobo
     known = await stage.submit(3)
     now_ms = await stage.queue.time_ms()
     child = stage.child(slots=1)
-    assert await drain(child, 3) == [job.id for job in known]
+    assert await child.run_jobs(3) == [job.id for job in known]
     await eventually(lambda: _delayed_by(stage, strange, now_ms, UNKNOWN_TYPE_MS))
     assert (await stage.job(strange)).attempt == 0
 
@@ -271,7 +258,7 @@ async def test_a_job_of_a_newer_payload_version_is_left_to_workers_that_know_it_
     now_ms = await stage.queue.time_ms()
     with structlog.testing.capture_logs() as logs:
         old = stage.child(slots=1, versions={"noop": 2})
-        assert await drain(old, 2) == [job.id for job in known]
+        assert await old.run_jobs(2) == [job.id for job in known]
         await eventually(lambda: _delayed_by(stage, newer, now_ms, UNKNOWN_TYPE_MS))
     (told,) = [line for line in logs if line["event"] == "claim.newer_version"]
     assert (told["pool"], told["jobs"]) == (POOL, 1)
@@ -298,74 +285,6 @@ async def test_refused_ids_that_cannot_be_judged_stay_in_flight_for_the_sweep(st
     child.complete(held)
 
 
-# -- B4: claimed ahead -----------------------------------------------------------------------------------------
-
-
-def quick(child: Child, seconds: float = 0.001) -> None:
-    """Let the child believe that its jobs are short."""
-    for _ in range(60):
-        child.run_times.add(seconds)
-
-
-async def test_b4_short_jobs_are_claimed_ahead_within_the_horizon(stage: Stage) -> None:
-    await stage.submit(40)
-    child = stage.child(slots=1, horizon_seconds=0.02, start=False)
-    quick(child)
-    child.claim()
-    held = await child.take()
-    await eventually(lambda: child.feed.waiting >= 19)
-    assert child.feed.waiting <= 20
-    child.complete(held)
-
-
-async def test_i8_of_jobs_longer_than_the_horizon_the_next_is_claimed_just_before_a_slot_is_free(stage: Stage) -> None:
-    """Twenty jobs of 0.4 s wait; nothing is claimed earlier than the horizon before its time, and then it is."""
-    await stage.submit(20)
-    child = stage.child(slots=1, horizon_seconds=0.15, start=False)
-    for _ in range(KNOWN_RUNS):
-        child.run_times.add(0.4)
-    child.claim()
-    held = await child.take()
-    for _ in range(3):
-        assert held.started_at is not None
-        await eventually(lambda: child.feed.waiting == 1, every=0.005, what="the next, claimed ahead")
-        early = held.started_at + 0.4 - time.monotonic()
-        assert early <= 0.16, "claimed no earlier than the horizon before the slot is free"
-        await asyncio.sleep(max(0.0, early))
-        assert child.feed.waiting == 1, "one for the one slot"
-        child.complete(held)
-        held = await child.take()
-
-
-async def test_b4_jobs_behind_a_long_one_are_handed_back_in_time_and_not_taken_again(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(claim_loop, "POLL_SECONDS", 30.0)
-    jobs = await stage.submit(8)
-    child = stage.child(slots=1, horizon_seconds=0.02, start=False)
-    quick(child)
-    child.claim()
-    held = await child.take()
-    await eventually(lambda: child.feed.waiting == 7)
-    waiting = [job for job in jobs if job.id != held.job.id]
-    # 5 x horizon and at least 200 ms; the rest of the bound is this machine's.
-    await eventually(lambda: _all_ready(stage, waiting), within=2.0)
-    for job in waiting:
-        stored = await stage.job(job)
-        assert (stored.failures, stored.crashes, stored.started_at) == (0, 0, None)
-    # Somebody else's turn: this child claims no more than it can start.
-    for _ in range(3):
-        child.claims.poke()
-        await asyncio.sleep(0.05)
-    assert [(await stage.job(job)).attempt for job in waiting] == [1] * 7
-    child.complete(held)
-    assert set(await drain(child, 7)) == {job.id for job in waiting}
-
-
-async def _all_ready(stage: Stage, jobs: list[Job]) -> bool:
-    return all([(await stage.where(job)).place == "ready" for job in jobs])
-
-
 # -- without Redis ---------------------------------------------------------------------------------------------
 
 
@@ -380,7 +299,7 @@ async def test_while_redis_is_away_jobs_come_straight_from_mongodb_in_the_same_o
     await own_stage.state.insert(jobs)
     child = own_stage.child(slots=1)
     expected = [job.id for job in sorted(jobs, key=lambda job: job.ready_score)]
-    assert await drain(child, 5) == expected
+    assert await child.run_jobs(5) == expected
     for job in jobs:
         await eventually(lambda job=job: own_stage.in_state(job, "completed"))
 
@@ -390,7 +309,7 @@ async def test_when_redis_is_back_it_is_asked_again(own_stage: Stage, own_redis:
     child = own_stage.child(slots=1)
     job = make_job()
     await own_stage.state.insert([job])
-    assert await drain(child, 1) == [job.id]
+    assert await child.run_jobs(1) == [job.id]
     await asyncio.to_thread(own_redis.start)
     ghost = make_job_id()
     await own_stage.queue.enqueue(POOL, [Entry(ghost, 1)])

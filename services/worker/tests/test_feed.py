@@ -21,6 +21,12 @@ def feed(slots: int = 2) -> Feed:
     return Feed(slots, lambda: None)
 
 
+def take(gate: Feed) -> Held:
+    held = gate.take(0)
+    assert held is not None
+    return held
+
+
 def test_jobs_come_out_in_claim_order_and_only_as_many_as_there_are_threads() -> None:
     gate = feed(slots=2)
     first, second, third = jobs(3)
@@ -28,7 +34,7 @@ def test_jobs_come_out_in_claim_order_and_only_as_many_as_there_are_threads() ->
     gate.put([third])
     assert (gate.take(0), gate.take(0), gate.take(0)) == (first, second, None)
     assert (gate.running, gate.waiting) == (2, 1)
-    gate.done()
+    gate.done(first)
     assert gate.take(0) is third
 
 
@@ -49,7 +55,7 @@ def test_a_waiting_thread_notices_at_once(what: str) -> None:
     thread = threading.Thread(target=lambda: taken.append(gate.take(30)))
     thread.start()
     time.sleep(0.02)
-    {"put": lambda: gate.put([held]), "done": gate.done, "close": gate.close}[what]()
+    {"put": lambda: gate.put([held]), "done": lambda: gate.done(blocker), "close": gate.close}[what]()
     thread.join(10)
     assert taken == [None if what == "close" else held]
 
@@ -98,8 +104,7 @@ def test_room_is_announced_when_little_waits_and_not_for_every_job() -> None:
     gate = Feed(1, lambda: calls.append(1))
     gate.put(jobs(4))
     for _ in range(4):
-        assert gate.take(0) is not None
-        gate.done()
+        gate.done(take(gate))
     assert len(calls) == 2, "with one and with none waiting; not with three and two"
 
 
@@ -129,7 +134,7 @@ def test_under_many_threads_never_more_than_the_slots_are_out_and_every_job_come
                 time.sleep(0.0005)
             with lock:
                 out -= 1
-            gate.done()
+            gate.done(held)
 
     threads = [threading.Thread(target=take, args=(seed,)) for seed in range(8)]
     for thread in threads:
@@ -153,15 +158,14 @@ def test_fewer_slots_are_held_only_when_jobs_have_ended() -> None:
     told: list[tuple[int, bool]] = []
     gate = Feed(3, lambda: None, on_held=lambda held, spent: told.append((held, spent)))
     gate.put(jobs(5))
-    for _ in range(3):
-        assert gate.take(0)
+    first, second, third = [take(gate) for _ in range(3)]
     gate.resize(1)
     assert (gate.slots, gate.take(0), told) == (1, None, [(3, False)])
-    gate.done()
-    gate.done()
+    gate.done(first)
+    gate.done(second)
     assert told[-1] == (1, False)
     assert gate.take(0) is None
-    gate.done()
+    gate.done(third)
     assert gate.take(0)
     gate.resize(2)
     assert told[-1] == (2, False)
@@ -174,17 +178,28 @@ def test_so_many_jobs_and_no_more() -> None:
     assert gate.left == 3
     gate.put(jobs(2))
     assert gate.left == 1, "what waits here will be taken"
-    assert gate.take(0)
-    assert gate.take(0)
-    gate.done()
-    gate.done()
+    for held in [take(gate), take(gate)]:
+        gate.done(held)
     assert told[-1] == (1, False)
     gate.put(jobs(2))
     assert gate.left == 0
-    assert gate.take(0)
+    last = take(gate)
     assert gate.take(0) is None
     assert told[-1] == (1, True)
-    gate.done()
+    gate.done(last)
     assert told[-1] == (0, True)
     assert gate.take(0) is None
     assert len(gate.withdraw()) == 1
+
+
+def test_the_feed_says_how_many_jobs_have_run_for_longer_than_others_may() -> None:
+    gate = feed(slots=3)
+    gate.put(jobs(3))
+    quick, slow, late = [take(gate) for _ in range(3)]
+    assert gate.running_longer_than(1) == 0, "none of them has begun"
+    quick.started_at, slow.started_at = time.monotonic() - 0.1, time.monotonic() - 5
+    assert gate.running_longer_than(1) == 1
+    gate.done(slow)
+    assert gate.running_longer_than(1) == 0
+    gate.done(late)
+    assert gate.running == 1

@@ -7,8 +7,7 @@ import pytest
 from headrace.contracts.states import TERMINAL, JobState
 from headrace.runtime.queue.base import PUTBACK_MS, Claim, Verdict
 from headrace.runtime.store.values import Place
-from headrace.worker.claim_loop import POLL_SECONDS
-from headrace.worker.claim_loop import _pause as pause_after
+from headrace.worker.claim_loop import POLL_SECONDS, pause_after
 from headrace.worker.judge import UNKNOWN_TYPE_MS, judge
 
 NOW = 1_000_000

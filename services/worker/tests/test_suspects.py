@@ -12,7 +12,7 @@ from headrace.contracts.job import Job
 from headrace.contracts.states import JobState
 from headrace.testing.builders import make_job
 from headrace.testing.eventually import eventually
-from headrace.worker import claim_loop
+from headrace.worker import claim_loop, prefetch
 from headrace.worker.feed import Feed
 from headrace.worker.held import Held
 from headrace.worker.suspects import MAX_PAUSE_MS, is_suspect, pause_ms, split
@@ -51,12 +51,12 @@ def test_a_suspect_waits_until_nothing_runs_and_nothing_starts_until_it_has_ende
     assert gate.is_reserved
     assert gate.take(0) is first
     assert gate.take(0) is None
-    gate.done()
+    gate.done(first)
     assert gate.take(0) is suspect
     gate.put([last])
     assert gate.is_reserved
     assert gate.take(0) is None
-    gate.done()
+    gate.done(suspect)
     assert not gate.is_reserved
     assert gate.take(0) is last
 
@@ -119,7 +119,7 @@ async def test_many_suspects_run_one_after_another_and_are_not_claimed_in_heaps(
 async def test_a_suspect_that_cannot_run_alone_goes_away_for_a_while_and_the_others_go_on(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim_loop, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(prefetch, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(claim_loop, "POLL_SECONDS", 0.05)
     child = stage.child(slots=2)
     (long,) = await stage.submit()

@@ -31,9 +31,12 @@ from headrace.worker import outcome
 from headrace.worker.audit import Audit
 from headrace.worker.board import Board
 from headrace.worker.budget import RunTimes
-from headrace.worker.claim_loop import ClaimLoop, Pool
+from headrace.worker.claim import Claims, Pool
+from headrace.worker.claim_loop import ClaimLoop
 from headrace.worker.feed import Feed
 from headrace.worker.held import Held, HeldJobs
+from headrace.worker.prefetch import Prefetch
+from headrace.worker.refused import RefusedIds
 from headrace.worker.settler import Settler
 
 POOL = "default"
@@ -59,16 +62,26 @@ class Child:
         self._loop = asyncio.get_running_loop()
         shared: dict[str, Any] = {"incarnation": self.incarnation, "state": stage.state, "held": self.held}
         self.settler = Settler(pool=POOL, queue=stage.queue, board=self.board, loop=self._loop, **shared)
+        pool = Pool(POOL, types, versions or {})
         self.claims = ClaimLoop(
-            pool=Pool(POOL, types, slots, horizon_seconds, versions or {}),
-            queue=stage.queue,
-            direct=PersistentJobQueue(stage.database),
-            breaker=Breaker("redis"),
-            feed=self.feed,
-            run_times=self.run_times,
-            settler=self.settler,
+            pool=pool,
+            claims=Claims(
+                pool=pool,
+                queue=stage.queue,
+                direct=PersistentJobQueue(stage.database),
+                breaker=Breaker("redis"),
+                board=self.board,
+                **shared,
+            ),
+            prefetch=Prefetch(
+                horizon_seconds=horizon_seconds,
+                feed=self.feed,
+                held=self.held,
+                run_times=self.run_times,
+                settler=self.settler,
+            ),
+            refused=RefusedIds(pool=pool, state=stage.state, queue=stage.queue),
             board=self.board,
-            **shared,
         )
         self.audit = Audit(pool=POOL, queue=stage.queue, feed=self.feed, settler=self.settler, **shared)
         self._tasks: list[asyncio.Task[None]] = []
@@ -92,6 +105,15 @@ class Child:
         self.board.start(0, held.job.id, held.job.attempt, held.job.timeout_seconds)
         return held
 
+    async def run_jobs(self, count: int) -> list[str]:
+        """Run so many jobs to their end; their ids in the order of their starts."""
+        order = []
+        for _ in range(count):
+            held = await self.take()
+            order.append(held.job.id)
+            self.complete(held)
+        return order
+
     def complete(self, held: Held, result: str | None = "1") -> None:
         """End a taken job well."""
         held.settlement = outcome.completed(held.job, result, started_ms_ago=held.started_ms_ago() or 0)
@@ -101,7 +123,7 @@ class Child:
         """End a taken job with the settlement it carries."""
         held.end()
         self.board.end(0)
-        self.feed.done()
+        self.feed.done(held)
         self.settler.submit(held)
 
     async def stop(self) -> None:

@@ -108,8 +108,9 @@ class JobConsumer(Consumer):
 
     def ack(self, message: MessageProxy) -> None:
         """Hand the outcome on and return at once; the settlement is confirmed elsewhere."""
-        self._feed.done()
-        self._done(message.args[0])
+        held = message.args[0]
+        self._feed.done(held)
+        self._done(held)
 
     def nack(self, message: MessageProxy) -> None:
         """The same: how a job ended stands on the job, not in the way its message is given back."""

@@ -85,6 +85,7 @@ def claim_budget(
     horizon_seconds: float,
     p95_seconds: float | None,
     ending: int = 0,
+    blocked: int = 0,
 ) -> int:
     """How many ids to ask for.
 
@@ -96,13 +97,15 @@ def claim_budget(
         horizon_seconds: How far ahead may be claimed; 0 = not at all.
         p95_seconds: Measured run time, None = unknown.
         ending: Running jobs that are expected to end within the horizon.
+        blocked: Running jobs that have run for longer than the horizon. Nobody knows when they end, so nothing is
+            claimed ahead for their slots.
     """
     if unsettled >= MAX_UNSETTLED:
         return 0
     ahead = 0
     if horizon_seconds > 0 and p95_seconds is not None:
         per_slot = horizon_seconds / p95_seconds if p95_seconds > 0 else MAX_AHEAD_PER_SLOT
-        ahead = max(int(min(per_slot, MAX_AHEAD_PER_SLOT)) * slots, ending)
+        ahead = max(int(min(per_slot, MAX_AHEAD_PER_SLOT)) * max(0, slots - blocked), ending)
     return max(0, slots - running + ahead - waiting)
 
 

@@ -30,10 +30,13 @@ from headrace.worker.audit import Audit
 from headrace.worker.board import Board
 from headrace.worker.breakers import Dependencies
 from headrace.worker.child_spec import ChildSpec
-from headrace.worker.claim_loop import ClaimLoop, Pool
+from headrace.worker.claim import Claims, Pool
+from headrace.worker.claim_loop import ClaimLoop
 from headrace.worker.feed import Feed
 from headrace.worker.held import HeldJobs
 from headrace.worker.job_logs import JobLogWriter
+from headrace.worker.prefetch import Prefetch
+from headrace.worker.refused import RefusedIds
 from headrace.worker.runner import Runner
 from headrace.worker.settler import Settler
 
@@ -131,20 +134,28 @@ def make_parts(
         loop=loop,
         announcer=announcer,
     )
-    versions = {name: executor.contract_version for name, executor in executors.items()}
+    pool = Pool(spec.pool, spec.types, {name: executor.contract_version for name, executor in executors.items()})
     claims = ClaimLoop(
-        pool=Pool(spec.pool, spec.types, spec.slots, config.claim_horizon_ms / 1000, versions),
-        incarnation=spec.incarnation,
-        queue=queue,
-        direct=PersistentJobQueue(database),
-        breaker=Breaker("redis"),
-        state=state,
-        held=held,
-        feed=feed,
-        run_times=runner.run_times,
-        settler=settler,
+        pool=pool,
+        claims=Claims(
+            pool=pool,
+            incarnation=spec.incarnation,
+            queue=queue,
+            direct=PersistentJobQueue(database),
+            breaker=Breaker("redis"),
+            state=state,
+            held=held,
+            board=board,
+        ),
+        prefetch=Prefetch(
+            horizon_seconds=config.claim_horizon_ms / 1000,
+            feed=feed,
+            held=held,
+            run_times=runner.run_times,
+            settler=settler,
+        ),
+        refused=RefusedIds(pool=pool, state=state, queue=queue, announcer=announcer),
         board=board,
-        announcer=announcer,
     )
     audit = Audit(
         pool=spec.pool,

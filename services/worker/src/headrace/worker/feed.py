@@ -38,7 +38,7 @@ class Feed:
         self._left = max_jobs
         self._on_held = on_held
         self._waiting: deque[Held] = deque()
-        self._out = 0
+        self._out: set[Held] = set()
         self._alone = False
         self._closed = False
         self._changed = threading.Condition()
@@ -58,20 +58,20 @@ class Feed:
                 if self._closed or left <= 0:
                     return None
                 self._changed.wait(left)
-            self._out += 1
+            held = self._waiting.popleft()
+            self._out.add(held)
             if self._left is not None:
                 self._left -= 1
                 self._tell_held()
-            held = self._waiting.popleft()
             self._alone = is_suspect(held.job)
             return held
 
-    def done(self) -> None:
+    def done(self, held: Held) -> None:
         """A job that was taken has ended: its thread is free."""
         with self._changed:
-            self._out -= 1
+            self._out.discard(held)
             self._alone = False  # if one was, it was the only one
-            if self._out >= self._slots or self._left is not None:
+            if len(self._out) >= self._slots or self._left is not None:
                 self._tell_held()
             self._changed.notify()
             low = len(self._waiting) <= self._slots
@@ -86,14 +86,14 @@ class Feed:
             self._changed.notify_all()
 
     def _is_open(self) -> bool:
-        if self._alone or self._out >= self._slots or self._left == 0:
+        if self._alone or len(self._out) >= self._slots or self._left == 0:
             return False
-        return self._out == 0 or not is_suspect(self._waiting[0].job)
+        return not self._out or not is_suspect(self._waiting[0].job)
 
     def _tell_held(self) -> None:
         if self._on_held is not None:
-            open_ = max(self._slots, self._out)
-            held = open_ if self._left is None else min(open_, self._out + self._left)
+            open_ = max(self._slots, len(self._out))
+            held = open_ if self._left is None else min(open_, len(self._out) + self._left)
             self._on_held(held, self._left == 0)
 
     def withdraw(self, *, older_than_seconds: float = 0.0, suspects_seconds: float | None = None) -> list[Held]:
@@ -131,6 +131,12 @@ class Feed:
             oldest = next((held for held in self._waiting if not is_suspect(held.job)), None)
             return None if oldest is None else time.monotonic() - oldest.claimed_at
 
+    def running_longer_than(self, seconds: float) -> int:
+        """How many jobs began to run longer ago than this and have not ended."""
+        since = time.monotonic() - seconds
+        with self._changed:
+            return sum(held.started_at is not None and held.started_at < since for held in self._out)
+
     def close(self) -> None:
         """Hand out nothing more."""
         with self._changed:
@@ -157,7 +163,7 @@ class Feed:
     @property
     def running(self) -> int:
         """Jobs that are out."""
-        return self._out
+        return len(self._out)
 
     @property
     def waiting(self) -> int:

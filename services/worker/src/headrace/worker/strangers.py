@@ -15,6 +15,7 @@ from headrace.contracts.states import JobState
 from headrace.runtime.queue.base import Entry, JobQueue
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.store.values import Place
+from headrace.worker.claim import Pool
 from headrace.worker.judge import is_newer, judge
 
 LOOK = 500
@@ -32,26 +33,16 @@ def is_stranger(place: Place, *, types: Sequence[str], versions: Mapping[str, in
     return place.type not in types or is_newer(place, versions)
 
 
-async def put_away(
-    pool: str,
-    *,
-    token: str,
-    queue: JobQueue,
-    state: JobStateManager,
-    types: Sequence[str],
-    versions: Mapping[str, int],
-) -> int:
+async def put_away(pool: Pool, *, token: str, queue: JobQueue, state: JobStateManager) -> int:
     """Look at the best ids of the pool and let the strangers among them wait. One round.
 
     What a crash leaves: ids in flight that are queued; the sweep returns them.
 
     Args:
-        pool: The pool.
+        pool: The pool, and what this child can run.
         token: A fresh token; nothing is claimed in MongoDB under it.
         queue: Where the ids wait.
         state: Where their documents are.
-        types: What this child can run.
-        versions: Up to which payload version.
 
     Returns:
         How many strangers there were; 0 when a job that may be claimed, or nothing, is at the head.
@@ -59,7 +50,8 @@ async def put_away(
     Raises:
         StoreUnavailableError: A store does not answer.
     """
-    claim = await queue.claim(pool, token=token, count=LOOK)
+    types, versions = pool.types, pool.versions
+    claim = await queue.claim(pool.name, token=token, count=LOOK)
     if not claim.ids:
         return 0
     places = await state.places(claim.ids)
@@ -74,8 +66,8 @@ async def put_away(
         (welcome if is_welcome else others).append(place)
     if others:
         verdicts = [judge(place, types=types, versions=versions, now_ms=claim.now_ms) for place in others]
-        await queue.putback(pool, token=token, verdicts=verdicts)
+        await queue.putback(pool.name, token=token, verdicts=verdicts)
     if welcome:
-        await queue.release(pool, [Entry(place.job_id, place.score, token=token) for place in welcome])
-    log.info("claim.strangers_put_away", pool=pool, strangers=strangers, welcome=len(welcome))
+        await queue.release(pool.name, [Entry(place.job_id, place.score, token=token) for place in welcome])
+    log.info("claim.strangers_put_away", pool=pool.name, strangers=strangers, welcome=len(welcome))
     return 0 if welcome else strangers

@@ -14,6 +14,7 @@ from .explore import Model
 from .values import ViolationError, put
 
 NOWHERE, RESERVED, EXPIRED, READY, INFLIGHT = range(5)
+NO_COUNT, BEGUN = -2, -1
 Move = tuple[str, bool, "System"]
 
 
@@ -36,6 +37,10 @@ class Cfg:
     """A known idempotency key is answered before the bound is asked."""
     alone: bool = True
     """No insert that was counted in MongoDB is under way when the rebuild ends, and schedulers know each other's."""
+    adds_since: bool = True
+    """What was stored since a count began is added to it."""
+    since_begin: bool = True
+    """Since it began, not since it was answered."""
     # failures
     slow: bool = False
     """A live scheduler may stay away longer than a place lives."""
@@ -54,9 +59,23 @@ class System(NamedTuple):
     workers: tuple[tuple[str, int], ...]
     ready: bool
     faults: int
+    known: int = -1
+    """What the last count found; -1: there was none."""
+    since: int = 0
+    """What may have been stored since it began."""
+    counting: int = NO_COUNT
+    """What the count under way has found: `NO_COUNT`, `BEGUN` or a number."""
+    counting_since: int = 0
 
 
 UNDER_WAY = ("placed", "counted", "stored")
+
+
+def tidy(s: System, cfg: Cfg) -> System:
+    """Counts by which nobody can be let in any more are none, and what came since matters up to the bound."""
+    if s.known < 0 or s.known + s.since >= cfg.bound:
+        s = s._replace(known=-1, since=0)
+    return s._replace(counting_since=min(s.counting_since, cfg.bound) if s.counting != NO_COUNT else 0)
 
 
 def start(cfg: Cfg) -> System:
@@ -87,13 +106,30 @@ def steps(s: System, cfg: Cfg) -> Iterator[Move]:
         yield "Redis is emptied", False, s._replace(locs=(NOWHERE,) * len(s.locs), ready=False, faults=s.faults - 1)
     added = all(d not in "QP" or at != NOWHERE for d, at in zip(s.docs, s.locs, strict=True))
     if not s.ready and added and not (cfg.alone and any(p in UNDER_WAY for p in s.procs)):
-        yield "the rebuild is declared finished", True, s._replace(ready=True)
+        # The counts are of no more use: the next loss begins with a new one.
+        done = s._replace(ready=True, known=-1, since=0, counting=NO_COUNT, counting_since=0)
+        yield "the rebuild is declared finished", True, done
+    if not s.ready:
+        yield from _count(s, cfg)
+
+
+def _count(s: System, cfg: Cfg) -> Iterator[Move]:
+    """A count is asked for, looks, and is answered, each in its time."""
+    if s.counting == NO_COUNT:
+        yield "a count begins", True, s._replace(counting=BEGUN, counting_since=0)
+    elif s.counting == BEGUN:
+        yield "the count looks", True, s._replace(counting=sum(d in "QP" for d in s.docs))
+    else:
+        since = s.counting_since if cfg.since_begin else 0
+        yield "the count is known", True, s._replace(known=s.counting, since=since, counting=NO_COUNT, counting_since=0)
 
 
 def _submission(s: System, cfg: Cfg, r: int) -> Iterator[Move]:
     pc, mine = s.procs[r], known(s, cfg, r)
+    ends = pc in ("placed", "counted") and not s.ready and cfg.adds_since
 
     def to(state: str, **more: object) -> System:
+        more |= {"since": s.since + ends, "counting_since": s.counting_since + ends}
         return s._replace(procs=put(s.procs, r, state), **more)  # type: ignore[arg-type]
 
     if pc == "new":
@@ -131,9 +167,9 @@ def _admission(s: System, cfg: Cfg, r: int) -> Iterator[Move]:
             bad = ViolationError("I5/I7 a repeat of a stored submission is answered 429")
             bad.label = f"S{r} refuses"
             raise bad
-    elif sum(d in "QP" for d in s.docs) + sum(p in ("placed", "counted") for p in s.procs) < cfg.bound:
+    elif s.known >= 0 and s.known + s.since + sum(p in ("placed", "counted") for p in s.procs) < cfg.bound:
         # One scheduler knows its own inserts under way; two do not know each other's, which is the admitted overshoot.
-        yield f"S{r} counts in MongoDB", True, to("counted")
+        yield f"S{r} is let in by the count", True, to("counted")
 
 
 def _recovery(s: System, cfg: Cfg, r: int) -> Iterator[Move]:
@@ -195,7 +231,7 @@ def finished(s: System) -> bool:
 MODEL: Model[System, Cfg] = Model(
     start=start,
     steps=steps,
-    tidy=lambda s, _: s,
+    tidy=tidy,
     plain=lambda s: s,
     check=check,
     goals=(("I1 stuck: not all jobs can end and Redis be empty", finished),),

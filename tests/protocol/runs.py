@@ -77,21 +77,25 @@ WIDE = {  # larger than any limit: searched breadth first as far as it goes
 }
 
 
-def _bound(finds: str | None = None, **more: Any) -> Run:
-    return Run(bound.Cfg(**more), finds, quick=True, model=bound.MODEL)
+def _bound(finds: str | None = None, *, quick: bool = True, **more: Any) -> Run:
+    return Run(bound.Cfg(**more), finds, quick=quick, model=bound.MODEL)
 
 
 BOUND = {
     "bound-1": _bound(),
     "bound-2": _bound(bound=2),
     "bound-two-crashes": _bound(faults=2),
-    "bound-redis-emptied": _bound(lose_redis=True),
+    "bound-redis-emptied": _bound(lose_redis=True, requests=("a", "b")),
+    "bound-redis-emptied-three": _bound(lose_redis=True, quick=False),
     "bound-same-key": _bound(requests=("a", "a", "b"), lost_reply=True),
     "bound-waiting-counted": _bound("I7", counts_running=False, faults=0),
     "bound-places-end-with-their-time": _bound("I7", reap=False),
     "bound-empty-redis-counts-as-empty": _bound("I7", lose_redis=True, gate=False),
     "bound-asked-before-the-key": _bound("I5", requests=("a", "a", "b"), key_first=False, lost_reply=True),
     "bound-scheduler-outlives-its-place": _bound("I7", slow=True, faults=0),
+    "bound-2-redis-emptied": _bound(bound=2, lose_redis=True, quick=False),
+    "bound-count-forgets-what-came-since": _bound("I7", lose_redis=True, adds_since=False),
+    "bound-count-forgets-what-came-while-it-looked": _bound("I7", lose_redis=True, since_begin=False),
     "bound-rebuild-ends-during-an-insert": _bound("I7", lose_redis=True, alone=False),
 }
 GROUPS = {"design": DESIGN, "holes": HOLES, "mutants": MUTANTS, "bound": BOUND, "wide": WIDE}

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from headrace.runtime.store.database import Database
 
 LIMIT = 50
 
@@ -109,3 +114,81 @@ async def test_a_rebuild_that_ends_during_a_counted_insert_lets_nobody_have_the_
     statuses = sorted([(await api.post({"type": "any", "payload": 2})).status, (await counted).status])
     assert statuses == [201, 429]
     assert await api.count() == 1
+
+
+@pytest.fixture
+async def counts(config) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """How often the server was asked how many jobs are pending, by its own profile."""
+    database = Database(config, appname="test")
+    await database.handle.command("profile", 2)
+
+    async def number() -> int:
+        asked = database.handle["system.profile"].find({"command.aggregate": "jobs"})
+        return len([True async for entry in asked if "$group" in entry["command"]["pipeline"][-1]])
+
+    yield number
+    await database.handle.command("profile", 0)
+    database.close()
+
+
+async def test_one_count_serves_many_submissions_while_redis_is_not_complete(make_api, config, counts):
+    api = await make_api(config)
+    for _ in range(40):
+        await api.submit()
+    assert await counts() == 1
+
+
+async def test_a_count_serves_no_more_jobs_than_a_batch(make_api, config, counts):
+    """What other schedulers cannot know of stays as small as it was."""
+    api = await make_api(_limited(config, 10_000))
+    body = {"jobs": [{"type": "any", "payload": 1}] * 400}
+    for _ in range(3):
+        response = await api.client.post("/v1/jobs/batch", json=body)
+        assert {item["status"] for item in (await response.json())["results"]} == {201}
+    assert await counts() >= 2
+
+
+async def test_near_the_bound_jobs_that_end_make_room_at_once(make_api, config):
+    api = await make_api(_limited(config, 3))
+    jobs = [await api.submit() for _ in range(3)]
+    await api.problem(await api.post({"type": "any", "payload": 1}), 429, "queue-full")
+    assert (await api.cancel(jobs[0]["id"])).status == 200
+    await api.submit()
+    await api.problem(await api.post({"type": "any", "payload": 1}), 429, "queue-full")
+
+
+async def test_a_count_that_met_its_cap_says_nothing_about_a_bound_that_grew(make_api, config):
+    api = await make_api(_limited(config, 2))
+    for _ in range(2):
+        await api.submit()
+    await api.problem(await api.post({"type": "any", "payload": 1}), 429, "queue-full")
+    await api.submit(type="echo", payload={})  # another pool has its own
+    wide = await make_api(_limited(config, 5))
+    assert [(await wide.post({"type": "any", "payload": n})).status for n in range(5)] == [201] * 3 + [429] * 2
+
+
+async def test_jobs_that_end_and_come_at_once_never_pass_the_bound(make_api, config):
+    """Clients submit and cancel while a watcher counts; slow inserts keep many of them under way."""
+    api = await make_api(_limited(config, 20))
+    most, done = 0, asyncio.Event()
+
+    async def watch():
+        nonlocal most
+        while not done.is_set():
+            most = max(most, await api.database.jobs.count_documents({"state": "queued"}))
+
+    async def client(number):
+        answers = []
+        for _ in range(4):
+            response = await api.post({"type": "any", "payload": number})
+            answers.append(response.status)
+            if response.status == 201 and number % 2:
+                assert (await api.cancel((await response.json())["id"])).status == 200
+        return answers
+
+    watching = asyncio.create_task(watch())
+    answers = [found for one in await asyncio.gather(*(client(number) for number in range(24))) for found in one]
+    done.set()
+    await watching
+    assert set(answers) == {201, 429}
+    assert most == 20, "the bound is reached and never passed"

@@ -6,15 +6,13 @@
 
 - After `reserve`: nothing is stored. The places count until recovery has looked for the documents and found none.
 - After `insert`: the jobs are durable. Recovery pushes what Redis does not hold.
-- While Redis is away or being rebuilt, the bound is judged by a count in MongoDB instead, one batch after the other,
-  so that one scheduler alone never exceeds it.
+- While Redis is away or being rebuilt, the bound is judged by counts in MongoDB instead (`counted`), so that one
+  scheduler alone never exceeds it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from headrace.contracts.errors import (
@@ -32,6 +30,7 @@ from headrace.runtime.store.values import Inserted, InsertVerdict
 from headrace.scheduler.announce import Announcer
 from headrace.scheduler.bounds import Bounds
 from headrace.scheduler.clock import StoreClock
+from headrace.scheduler.counted import CountedRoom
 from headrace.scheduler.drafts import Draft
 from headrace.scheduler.intake import Outcome, Stored
 from headrace.scheduler.links import MongoLink, RedisLink
@@ -68,7 +67,6 @@ class Committer:
         self._queue = queue
         self._redis = redis
         self._states = states
-        self._reads = reads
         self._mongo = mongo
         self._clock = clock
         self._tasks = tasks
@@ -78,11 +76,7 @@ class Committer:
         self._shares = shares
         self._rates = rates
         self._monotonic = monotonic
-        self._counting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._unseen: defaultdict[str, int] = defaultdict(int)
-        """Per pool: how many jobs have a place, or may have one, and may not be counted by MongoDB yet."""
-        self._counted: defaultdict[str, int] = defaultdict(int)
-        """Per pool: how many jobs were admitted by a count, and may not be in Redis yet."""
+        self._room = CountedRoom(lambda pool, cap: mongo.read(lambda: reads.count_pending(pool, cap=cap)), tasks)
 
     async def commit(self, pool: str, drafts: Sequence[Draft]) -> list[Outcome]:
         """Store what the bound admits; one outcome per draft, in order."""
@@ -110,25 +104,23 @@ class Committer:
         began = self._monotonic()
         if not drafts:
             return []
-        unseen = len(drafts)
-        self._unseen[pool] += unseen  # before the places are asked for: a count beside it must not miss them
-        try:
+        with self._room.placed(pool, len(drafts)) as placed:  # before the places are asked for
             places = await self._reserve(pool, drafts, limits)
             if places is not None and places.complete:
-                taken = drafts[: places.granted]
-                self._unseen[pool] -= unseen - len(taken)
-                unseen = len(taken)
-                return await self._store(pool, taken, began=began, push=True)
-        finally:
-            self._unseen[pool] -= unseen
-        return await self._commit_counted(pool, drafts, limits, began=began, push=places is not None)
+                placed.grant(places.granted)
+                return await self._store(pool, drafts[: places.granted], began=began, push=True)
+        try:
+            async with self._room.let_in(pool, limits) as number:
+                return await self._store(pool, drafts[:number], began=began, push=places is not None)
+        except StoreUnavailableError as error:
+            return [_not_kept(error) for _ in drafts]
 
     async def _reserve(self, pool: str, drafts: Sequence[Draft], limits: Sequence[int]) -> Reservation | None:
         await afp("before_reserve")
         ids = [draft.id for draft in drafts]
         # What was counted in MongoDB and is still on its way there has no place in Redis. Without it a rebuild that
         # ends just now would let this batch have the same room once more.
-        left = [max(0, limit - self._counted[pool]) for limit in limits]
+        left = [max(0, limit - self._room.admitted(pool)) for limit in limits]
         try:
             places = await self._redis.call(lambda: self._queue.reserve(pool, ids, limit=left, ttl_ms=PLACE_MS))
         except StoreUnavailableError:
@@ -137,22 +129,6 @@ class Committer:
         self._metrics.saw_pending(pool, places.pending, self._bounds.size(pool))
         await afp("after_reserve")
         return places
-
-    async def _commit_counted(
-        self, pool: str, drafts: Sequence[Draft], limits: Sequence[int], *, began: float, push: bool
-    ) -> list[Outcome]:
-        async with self._counting[pool]:
-            try:
-                pending = await self._mongo.read(lambda: self._reads.count_pending(pool, cap=limits[0] + 1))
-            except StoreUnavailableError as error:
-                return [_not_kept(error) for _ in drafts]
-            pending += self._unseen[pool]
-            room = sum(pending + at < limit for at, limit in enumerate(limits))  # a prefix: the limits do not rise
-            self._counted[pool] += room
-            try:
-                return await self._store(pool, drafts[:room], began=began, push=push)
-            finally:
-                self._counted[pool] -= room
 
     async def _store(self, pool: str, drafts: Sequence[Draft], *, began: float, push: bool) -> list[Outcome]:
         """Insert, then enqueue. `push`: Redis answers, so tell it; otherwise the jobs are marked as not indexed."""

@@ -8,13 +8,16 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 from hazard_parts import environment
 
 from headrace.contracts.config import JobConfig
+from headrace.local.ports import free_port
+from headrace.local.service import ServiceProcess, service_spec
 from headrace.recovery.parts import Parts
 from headrace.runtime.queue.base import Entry
 from headrace.testing.builders import make_job
@@ -127,6 +130,16 @@ class Service:
         await eventually(lambda: self._process.exitcode is not None, within=within, what="the end of a service")
         assert self._process.exitcode is not None
         return self._process.exitcode
+
+
+@contextmanager
+def recovery_beside(fleet: Fleet, log_file: Path) -> Iterator[ServiceProcess]:
+    """Recovery as a process of its own."""
+    process = ServiceProcess(service_spec("recovery", 8083), port=free_port(), env=fleet.settings, log_file=log_file)
+    try:
+        yield process
+    finally:
+        process.kill()
 
 
 class Load:

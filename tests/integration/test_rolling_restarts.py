@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 from hazard_parts import held_ids, open_stores
-from rolling import SLOTS, Fleet, Load, Service
+from rolling import SLOTS, Fleet, Load, Service, recovery_beside
 from whole import assert_sound_log
 
 from headrace.contracts.config import JobConfig
 from headrace.contracts.executor import ExecutionPolicy
-from headrace.local.ports import free_port
-from headrace.local.service import ServiceProcess, service_spec
+from headrace.local.service import ServiceProcess
 from headrace.recovery.parts import Parts
 from headrace.runtime.store.job_types import JobType
 from headrace.testing.eventually import eventually
@@ -51,11 +50,8 @@ def fleet(config: JobConfig, stores: Parts, tmp_path: Path) -> Iterator[Fleet]:
 
 @pytest.fixture
 def recovery(fleet: Fleet, tmp_path: Path) -> Iterator[ServiceProcess]:
-    process = ServiceProcess(
-        service_spec("recovery", 8083), port=free_port(), env=fleet.settings, log_file=tmp_path / "recovery.log"
-    )
-    yield process
-    process.kill()
+    with recovery_beside(fleet, tmp_path / "recovery.log") as process:
+        yield process
 
 
 class Deploy:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
 from .proxy import Direction, Link
+
+HOLD_S = 25.0
+"""How much longer a fault stays when nothing has come its way yet: what it waits for may be down itself."""
+LOOK_S = 0.1
 
 
 def _links(ground: Ground, fault: PlannedFault) -> list[Link]:
     """`link:worker>redis` with number 1: those of worker-1."""
     source, _, target = fault.target.removeprefix("link:").partition(">")
+    role = target if source == "client" else source
     number = fault.details.get("number", "0")
+    wanted = [part.name for part in ground.stack.of_role(role) if part.wanted]
+    if f"{role}-{number}" not in wanted and wanted:  # it is lost for good: the links of one that is left
+        number = wanted[0].rpartition("-")[2]
     name = f"client>{target}-{number}" if source == "client" else f"{source}-{number}>{target}"
     links = ground.stack.links(name)
     if not links:
@@ -25,8 +35,15 @@ def _directions(link: Link, fault: PlannedFault) -> list[Direction]:
 def _healing(links: list[Link]) -> Hit:
     before = {link.name: link.hits for link in links}
 
+    def hits() -> int:
+        return sum(link.hits - before[link.name] for link in links)
+
     async def heal() -> str:
-        touched = sum(link.hits - before[link.name] for link in links)
+        for _ in range(int(HOLD_S / LOOK_S)):
+            if hits():
+                break
+            await asyncio.sleep(LOOK_S)
+        touched = hits()
         for link in links:
             link.heal()
         if not touched:

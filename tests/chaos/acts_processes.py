@@ -10,28 +10,36 @@ from .nemesis import DidNotFire, Ground, Hit, act
 from .stack import Part
 
 SERVICES = ("scheduler", "worker", "recovery", "recovery:leader", "monitor")
+ROLES = {"child": "worker", "supervisor": "worker", "worker:claiming": "worker"}
+PATIENCE_S = 20.0
+"""For what is to be hit to be there: another fault may have it."""
+LOOK_S = 0.1
+CLAIMED = "worker.after_claim"
+SLOW_CLAIM_MS = 400
+"""How late a claim is answered that a stop comes into; the time to hand it back includes it."""
 
 
 async def choose(ground: Ground, fault: PlannedFault) -> Part:
     """The service that a fault means: of those of its role that run, the one of its number."""
     if fault.target == "recovery:leader":
         return await _leader(ground)
-    role = {"child": "worker", "supervisor": "worker"}.get(fault.target, fault.target)
-    parts = [part for part in ground.stack.of_role(role) if part.runs]
-    if not parts:
-        raise DidNotFire(f"no {role} runs")
+    role = ROLES.get(fault.target, fault.target)
     wanted = f"{role}-{fault.details.get('number', '0')}"
-    return next((part for part in parts if part.name == wanted), parts[0])
+    for _ in range(int(PATIENCE_S / LOOK_S)):
+        parts = [part for part in ground.stack.of_role(role) if part.runs]
+        if parts:
+            return next((part for part in parts if part.name == wanted), parts[0])
+        await asyncio.sleep(LOOK_S)
+    raise DidNotFire(f"no {role} runs")
 
 
 async def _leader(ground: Ground) -> Part:
     """The recovery that says it leads; holders are random names, so each is asked."""
-    parts = [part for part in ground.stack.of_role("recovery") if part.runs]
-    for _ in range(40):
-        for part in parts:
-            if (await ground.stack.metrics(part)).get(("job_recovery_leader", ())) == 1.0:
+    for _ in range(int(PATIENCE_S / LOOK_S)):
+        for part in ground.stack.of_role("recovery"):
+            if part.runs and (await ground.stack.metrics(part)).get(("job_recovery_leader", ())) == 1.0:
                 return part
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(LOOK_S)
     raise DidNotFire("no recovery leads")
 
 
@@ -83,11 +91,11 @@ async def kill_supervisor(ground: Ground, fault: PlannedFault) -> Hit:
 
 
 async def _children(ground: Ground, part: Part) -> list[int]:
-    for _ in range(100):
+    for _ in range(int(PATIENCE_S / LOOK_S)):
         pids = [child.pid for child in ground.stack.living_children(part.name)]
         if pids:
             return pids
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(LOOK_S)
     raise DidNotFire(f"{part.name} has no child")
 
 
@@ -119,6 +127,27 @@ async def stop(ground: Ground, fault: PlannedFault) -> Hit:
     blame(ground, fault, pids)
     send(ground, pids[:1], signal.SIGTERM)
     return Hit(tuple(pids), ground.stack.incarnations(pids), part.name, watch_return=part.name)
+
+
+@act("stop", "worker:claiming")
+async def stop_claiming(ground: Ground, fault: PlannedFault) -> Hit:
+    """As an operator does it, in a moment in which jobs are claimed and not started."""
+    stack = ground.stack
+    action = f"sleep:{SLOW_CLAIM_MS}"
+    stack.arm("worker", CLAIMED, action, fault.id)
+    for _ in range(int(PATIENCE_S / 0.02)):
+        found = stack.fired("worker", CLAIMED, action)
+        if found is not None:
+            break
+        await asyncio.sleep(0.02)
+    else:
+        raise DidNotFire("nobody claimed a job")
+    part = stack.parts[stack.part_of(found[0])]
+    pids = group(ground, part)
+    blame(ground, fault, pids)
+    at = stack.clock.now()
+    send(ground, pids[:1], signal.SIGTERM)
+    return Hit(tuple(pids), stack.incarnations(pids), part.name, watch_return=part.name, at=at)
 
 
 @act("stop-kill", *SERVICES)

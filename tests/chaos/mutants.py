@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -107,7 +108,7 @@ async def run_one(mutant: Mutant | None, scenario: Scenario, *, replica_set: Rep
         replica_set=replica_set,
         settings={
             **scenario.settings,
-            "PYTHONPATH": str(MUTATED),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(MUTATED), os.environ.get("PYTHONPATH")))),
             "HEADRACE_MUTANT": "" if mutant is None else mutant.name,
             "HEADRACE_MUTANT_MARKS": str(marks.absolute()),
         },

@@ -7,9 +7,11 @@ import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from .calls import Calls
 from .history import FiredFault, PlannedFault
 from .stack import Stack
 from .watchers import Watchers
+from .workload import Sinks
 
 
 class DidNotFire(Exception):  # noqa: N818 -- what it says
@@ -33,10 +35,14 @@ class Hit:
 
 @dataclass(frozen=True)
 class Ground:
-    """What a fault may touch."""
+    """What a fault, or a script instead of the seeded clients, may touch and use."""
 
     stack: Stack
     watchers: Watchers
+    calls: Calls
+    urls: list[str]
+    """Of the schedulers, each behind its link."""
+    sinks: Sinks
 
 
 Act = Callable[[Ground, PlannedFault], Awaitable[Hit]]

@@ -103,6 +103,10 @@ def _command_error(dice: random.Random) -> dict[str, str]:
     }
 
 
+def _offset(dice: random.Random) -> dict[str, str]:
+    return {"offset": dice.choice(("3600", "-3600"))}
+
+
 DRAWS: tuple[Draw, ...] = (
     Draw("kill", ("scheduler", "worker", "recovery:leader", "monitor"), weight=4),
     Draw("kill", ("child",), weight=4),
@@ -111,6 +115,13 @@ DRAWS: tuple[Draw, ...] = (
     Draw("stop", ("scheduler", "worker", "worker", "recovery:leader", "monitor"), weight=3),
     Draw("stop-kill", ("scheduler", "worker", "recovery"), (0.05, 0.8)),
     Draw("block", ("child",), (6.0, 6.0)),
+    Draw("stop", ("worker:claiming",), weight=3),
+    Draw("clock", ("worker", "worker", "recovery", "recovery:leader"), (2.0, 6.0), details=_offset, weight=4),
+    Draw("hold-gil", ("child",), details=lambda dice: {"seconds": dice.choice(("1.5", "6.5"))}),
+    Draw("pill", ("child",), details=lambda dice: {"how": dice.choice(("signal", "memory"))}),
+    Draw(
+        "burst", ("clients",), details=lambda dice: {"what": dice.choice(("many", "failing", "slow", "huge"))}, weight=3
+    ),
     Draw("stall", ("redis",), (0.5, 2.5), weight=3),
     Draw("client-pause", ("redis",), (0.5, 2.5)),
     Draw("pause", ("redis",), (0.5, 4.0)),

@@ -17,6 +17,11 @@ ELECTION_S = 2.0
 class Member(MongoServer):
     """One of three; the set is initiated from outside."""
 
+    def _command(self) -> list[str]:
+        # How long a secondary asks a frozen primary for more before it looks for another: by default 5 s, beside an
+        # election timeout of 10 s. Nothing is durable for so long, whoever is primary.
+        return [*super()._command(), "--setParameter", "oplogNetworkTimeoutBufferSeconds=1"]
+
     def _after_start(self, deadline: float) -> None:
         """Nothing: who is primary is the set's affair."""
 

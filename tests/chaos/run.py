@@ -18,7 +18,15 @@ import aiohttp
 from headrace.contracts.errors import HeadraceError
 from headrace.local.ports import LOOPBACK
 
-from . import acts_failpoints, acts_links, acts_mongod, acts_processes, acts_redis  # noqa: F401 -- they register themselves
+from . import (  # noqa: F401 -- they register themselves
+    acts_clock,
+    acts_failpoints,
+    acts_links,
+    acts_load,
+    acts_mongod,
+    acts_processes,
+    acts_redis,
+)
 from .calls import Calls
 from .checkers.every import check
 from .checkers.report import Report
@@ -59,24 +67,12 @@ BOUNDS = {
     "slots": SLOTS,
     "progress_limit": 3.0,
     "overshoot": 12,
-    "slow_command": 0.05,  # the machine has more processes than cores
+    "slow_command": 0.15,  # the machine has more processes than cores
     "sockets_slack": 60,  # connection pools grow under faults up to their limits, and keep what they have
 }
 
 
-@dataclass(frozen=True)
-class Stage:
-    """What a script may use instead of the seeded clients."""
-
-    calls: Calls
-    urls: list[str]
-    """Of the schedulers, each behind its link."""
-    sinks: Sinks
-    stack: Stack
-    watchers: Watchers
-
-
-Script = Callable[[Stage], Awaitable[None]]
+Script = Callable[[Ground], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -150,6 +146,7 @@ async def run_plan(
         parts=plan.parts,
         settings=settings_for(plan, settings or {}),
         database=f"chaos-{plan.seed}-{time.time_ns() % 10**9}",
+        clocks=any(fault.kind == "clock" for fault in plan.faults),
     )
     single = _Run(plan, stack, recorder, script=script, quiet_s=quiet_s, promises=promises or {})
     try:
@@ -236,21 +233,21 @@ class _Run:
         connector = aiohttp.TCPConnector(limit=0, force_close=False)
         async with aiohttp.ClientSession(connector=connector) as session:
             calls = Calls(self.recorder, session)
-            stage = Stage(
+            ground = Ground(
                 calls=calls,
                 urls=[f"http://{LOOPBACK}:{link.port}" for link in self.stack.clients.values()],
                 sinks=Sinks(self.stack.folder / "effects", self._sink.path, canaries_of(self.stack)[0]),
                 stack=self.stack,
                 watchers=self._watchers,
             )
-            nemesis = Nemesis(Ground(self.stack, self._watchers))
+            nemesis = Nemesis(ground)
             if self._script is not None:
-                await asyncio.gather(self._script(stage), nemesis.run(self.plan.faults))
+                await asyncio.gather(self._script(ground), nemesis.run(self.plan.faults))
                 self.failures = nemesis.failures
                 calls.close()
                 return
             workload = Workload(
-                seed=self.plan.seed, load=self.plan.load, urls=stage.urls, calls=calls, sinks=stage.sinks
+                seed=self.plan.seed, load=self.plan.load, urls=ground.urls, calls=calls, sinks=ground.sinks
             )
             stop = asyncio.Event()
             working = asyncio.create_task(workload.run(stop))

@@ -10,19 +10,19 @@ from typing import Any
 
 from .calls import Submission
 from .history import Operation
-from .run import Stage
+from .nemesis import Ground
 
 LONG_AGO = timedelta(minutes=10)
 
 
-def job(stage: Stage, tag: str, kind: str = "sleep", *, key: str | None = None, **fields: Any) -> Submission:
+def job(stage: Ground, tag: str, kind: str = "sleep", *, key: str | None = None, **fields: Any) -> Submission:
     """A job that leaves effects; `priority` and the like go into the body, everything else into its payload."""
     body: dict[str, Any] = {"type": f"test.{kind}", "tags": {"tag": tag}}
     body |= {name: fields.pop(name) for name in ("priority", "max_retries") if name in fields}
     return Submission({**body, "payload": {"effects": str(stage.sinks.effects), **fields}}, key, tag)
 
 
-async def submit(stage: Stage, jobs: Sequence[Submission], *, client: str = "c") -> list[Operation]:
+async def submit(stage: Ground, jobs: Sequence[Submission], *, client: str = "c") -> list[Operation]:
     """All at once, over all schedulers."""
     urls = itertools.cycle(stage.urls)
     return list(
@@ -32,12 +32,12 @@ async def submit(stage: Stage, jobs: Sequence[Submission], *, client: str = "c")
     )
 
 
-async def until(stage: Stage, seconds: float) -> None:
+async def until(stage: Ground, seconds: float) -> None:
     """Wait for a moment of the run."""
     await asyncio.sleep(max(0.0, seconds - stage.stack.clock.now()))
 
 
-async def until_state(stage: Stage, job_ids: Sequence[str | None], state: str, *, within: float = 10.0) -> None:
+async def until_state(stage: Ground, job_ids: Sequence[str | None], state: str, *, within: float = 10.0) -> None:
     """Wait until all of these are in a state; not longer than `within`, whatever came of it."""
     ids = [job_id for job_id in job_ids if job_id is not None]
     end = stage.stack.clock.now() + within
@@ -53,24 +53,24 @@ def ids_of(answers: Sequence[Operation]) -> list[str]:
     return [answer.job_id for answer in answers if answer.outcome == "ok" and answer.job_id is not None]
 
 
-async def in_flight(stage: Stage) -> None:
+async def in_flight(stage: Ground) -> None:
     """Jobs run while something happens, and others wait."""
     await submit(stage, [job(stage, f"run-{n}", seconds=1.5) for n in range(4)])
     await submit(stage, [job(stage, f"wait-{n}", seconds=0.05) for n in range(4)])
 
 
-async def long_runs(stage: Stage) -> None:
+async def long_runs(stage: Ground) -> None:
     """Jobs that outlive the lease of a frozen worker, and their next attempt as well: more than one worker can take."""
     await submit(stage, [job(stage, f"long-{n}", seconds=6) for n in range(6)])
 
 
-async def held_back(stage: Stage) -> None:
+async def held_back(stage: Ground) -> None:
     """Recovery stands between its look at orphans and its update, while their worker wakes and completes them."""
     stage.stack.arm("recovery", "between_select_and_update", "sleep:4500", "script")
     await submit(stage, [job(stage, f"held-{n}", seconds=2) for n in range(4)])
 
 
-async def steady(stage: Stage) -> None:
+async def steady(stage: Ground) -> None:
     """Submissions all the time, whatever becomes of the ones before, each read as soon as it is accepted.
 
     It ends soon after the first is accepted again.
@@ -86,14 +86,14 @@ async def steady(stage: Stage) -> None:
     await asyncio.gather(*asking)
 
 
-async def _submit_and_look(stage: Stage, number: int, accepted_at: list[float]) -> None:
+async def _submit_and_look(stage: Ground, number: int, accepted_at: list[float]) -> None:
     answer = await stage.calls.submit(stage.urls[0], f"c{number}", job(stage, f"s{number}", seconds=0.01))
     if answer.outcome == "ok" and answer.job_id is not None:
         accepted_at.append(stage.stack.clock.now())
         await stage.calls.get(stage.urls[0], f"c{number}", answer.job_id)
 
 
-async def before_the_insert(stage: Stage) -> None:
+async def before_the_insert(stage: Ground) -> None:
     """A scheduler dies between its place in Redis and its insert; a client asks again."""
     stage.stack.arm("scheduler", "before_mongo_insert", "exit137", "script")
     await submit(stage, [job(stage, "dies", seconds=0.01)])
@@ -102,18 +102,18 @@ async def before_the_insert(stage: Stage) -> None:
     await submit(stage, [job(stage, "again", seconds=0.01)], client="d")
 
 
-async def lost_answers(stage: Stage) -> None:
+async def lost_answers(stage: Ground) -> None:
     """Claims are answered into the void, while more waits than a worker has threads."""
     await submit(stage, [job(stage, f"first-{n}", seconds=2.5) for n in range(4)])
     await submit(stage, [job(stage, f"next-{n}", seconds=0.3) for n in range(16)])
 
 
-async def pill(stage: Stage) -> None:
+async def pill(stage: Ground) -> None:
     """A job kills whoever runs it, beside one that does no harm."""
     await submit(stage, [job(stage, "pill", "die", until_attempt=6), job(stage, "innocent", seconds=0.2)])
 
 
-async def cancels(stage: Stage) -> None:
+async def cancels(stage: Ground) -> None:
     """Waiting, running and completed jobs are cancelled."""
     done = ids_of(await submit(stage, [job(stage, f"done-{n}", seconds=0.01) for n in range(3)]))
     running = ids_of(await submit(stage, [job(stage, f"run-{n}", "block", seconds=1.2) for n in range(4)], client="d"))
@@ -124,7 +124,7 @@ async def cancels(stage: Stage) -> None:
         await stage.calls.cancel(stage.urls[0], f"x{number}", job_id)
 
 
-async def old_backlog(stage: Stage) -> None:
+async def old_backlog(stage: Ground) -> None:
     """Jobs have waited for long when Redis is emptied (`updated_at` is put back, instead of waiting)."""
     await submit(stage, [job(stage, f"run-{n}", seconds=5) for n in range(4)])
     await submit(stage, [job(stage, f"old-{n}", seconds=0.01) for n in range(20)])
@@ -132,12 +132,12 @@ async def old_backlog(stage: Stage) -> None:
     await jobs.update_many({"state": "queued"}, {"$set": {"updated_at": datetime.now(UTC) - LONG_AGO}})
 
 
-async def burst(stage: Stage) -> None:
+async def burst(stage: Ground) -> None:
     """Far more at once than the bound admits."""
     await submit(stage, [job(stage, f"b{n}", seconds=0.4) for n in range(80)])
 
 
-async def ahead(stage: Stage) -> None:
+async def ahead(stage: Ground) -> None:
     """Long jobs take all threads; then low ones come, and then urgent ones."""
     first = await submit(stage, [job(stage, f"first-{n}", seconds=1.5) for n in range(4)])
     await until_state(stage, ids_of(first), "processing")
@@ -145,7 +145,7 @@ async def ahead(stage: Stage) -> None:
     await submit(stage, [job(stage, f"high-{n}", seconds=0.2, priority="high") for n in range(4)], client="e")
 
 
-async def calm(stage: Stage) -> None:
+async def calm(stage: Ground) -> None:
     """A little of everything, and nothing breaks."""
     jobs = [job(stage, f"run-{n}", seconds=0.05) for n in range(6)]
     jobs += [job(stage, f"fail-{n}", "fail", until_attempt=4, max_retries=2) for n in range(2)]
@@ -159,12 +159,12 @@ async def calm(stage: Stage) -> None:
             await submit(stage, [job(stage, f"single-{turn}-{number}", seconds=0.01)], client=f"s{turn}-{number}-")
 
 
-async def nothing(stage: Stage) -> None:
+async def nothing(stage: Ground) -> None:
     """Look on."""
     await submit(stage, [job(stage, "before", seconds=0.01)])
 
 
-async def deaf(stage: Stage) -> None:
+async def deaf(stage: Ground) -> None:
     """Running jobs are cancelled just before their end, while nobody can tell their worker.
 
     It looks for itself every two seconds, so one of three waves at most can be found out in time.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from . import acts_failpoints, acts_links, acts_mongod, acts_processes, acts_redis  # noqa: F401 -- they register
+from . import run  # noqa: F401 -- the acts register themselves
 from .failpoint_table import PLACES
 from .nemesis import act_of
 from .plan import DRAWS, Plan, failpoint_plan, fault_of, make_plan

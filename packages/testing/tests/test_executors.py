@@ -113,6 +113,36 @@ def test_die_ends_its_process_as_a_crash_would() -> None:
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -signal.SIGKILL
 
 
+async def test_die_by_memory_takes_it_and_waits_to_be_ended(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, resource, types\n"
+        "from headrace.testing.executors import Die, DiePayload\n"
+        "payload = DiePayload(how='memory', megabytes=300, patience_seconds=0)\n"
+        "asyncio.run(Die().execute(types.SimpleNamespace(attempt=1, job_id='j'), payload))\n"
+        "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 300 * 1024"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_a_block_that_holds_the_lock_of_python_lets_no_other_thread_turn() -> None:
+    turned: list[float] = []
+    stop = threading.Event()
+
+    def turn() -> None:
+        while not stop.wait(0.005):
+            turned.append(time.monotonic())
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    began = time.monotonic()
+    assert Block().execute(Context(), BlockPayload(seconds=0.3, hold_gil=True)) == "slept"  # type: ignore[arg-type]
+    ended = time.monotonic()
+    stop.set()
+    thread.join()
+    assert ended - began >= 0.3
+    assert not [at for at in turned if began + 0.05 < at < ended - 0.05]
+
+
 def test_block_blocks_its_thread_in_one_piece_or_in_slices(tmp_path: Path) -> None:
     for slices in (True, False):
         began = time.monotonic()

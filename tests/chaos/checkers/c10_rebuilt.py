@@ -1,6 +1,7 @@
 """C10b (I6, I8): when a rebuild is declared finished, every job that waits is in the index.
 
-Judged at the moment of the declaration, because reconcile would hide a gap within seconds.
+Judged at the moment of the declaration, because reconcile would hide a gap within seconds. What a dead worker popped
+and never claimed in MongoDB is in the index, in flight; how long it stays there is C11's.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def check_rebuilt(history: History) -> Report:
 
 def _judge(history: History, rebuild: QueueEvent) -> Iterator[Violation]:
     ready: set[str] = set()
+    in_flight: set[str] = set()
     touched_at: dict[str, float] = {}
     for event in sorted(history.queue_events, key=lambda event: event.order):
         if event.pool != rebuild.pool:
@@ -31,18 +33,20 @@ def _judge(history: History, rebuild: QueueEvent) -> Iterator[Violation]:
         if event.order >= rebuild.order:
             break
         if event.kind == "lost":
-            ready = set()
+            ready, in_flight = set(), set()
         elif event.kind == "ready":
             ready.add(event.job_id)
+            in_flight.discard(event.job_id)
         else:
             ready.discard(event.job_id)
         if event.kind == "claimed":
+            in_flight.add(event.job_id)
             touched_at[event.job_id] = event.at
     missing = sorted(
         document.id
         for document in history.documents
         if document.pool == rebuild.pool
-        and document.id not in ready
+        and document.id not in ready | in_flight
         and _waits_around(document, rebuild.at)
         and touched_at.get(document.id, float("-inf")) < rebuild.at - MARGIN_SECONDS
     )

@@ -202,7 +202,7 @@ def _no_progress(history: History) -> Iterator[Measured]:
     """(e) A worker that lives and does not progress is reported."""
     roles = {process.name: process.role for process in history.processes}
     for fault in history.fired:
-        if fault.kind == "block" and fault.target in {"worker", "child"}:
+        if _stands_still(history, fault):
             reported = (
                 p.at for p in history.probes if roles.get(p.process) == "worker" and not p.ready and p.at >= fault.at
             )
@@ -210,12 +210,18 @@ def _no_progress(history: History) -> Iterator[Measured]:
             yield Measured(fault, fault.at, next(reported, None), bound, fault.detail or fault.target)
 
 
+def _stands_still(history: History, fault: FiredFault) -> bool:
+    if fault.kind == "hold-gil":  # long enough, that is
+        return fault.ended is not None and fault.ended - fault.at >= 2 * _setting(history, "progress_limit")
+    return fault.kind == "block" and fault.target in {"worker", "child"}
+
+
 def _graceful_stop(history: History) -> Iterator[Measured]:
     """(f) What a stopping worker had claimed and not started is ready again."""
     started = {(effect.job_id, effect.attempt) for effect in history.effects if effect.phase == "start"}
     attempts = all_attempts(history)
     for fault in history.fired:
-        if fault.kind == "stop" and fault.target in {"worker", "child"}:
+        if fault.kind == "stop" and fault.target in {"worker", "worker:claiming", "child"}:
             for attempt in attempts.values():
                 mine = attempt.owner in fault.owners and _held_at(attempt, fault.at)
                 if mine and (attempt.job_id, attempt.number) not in started:

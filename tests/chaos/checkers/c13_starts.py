@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from tests.chaos.history import Document, History
 
 from .attempts import Attempt, attempts_of
+from .c12_hygiene import PILL
 from .report import Report, Violation
 
+EARLY_SECONDS = 1.0
+"""What clocks that differ may do to a time that was asked for."""
 DEATHS = frozenset({"orphaned", "host_lost"})
 
 
@@ -81,6 +84,11 @@ def _judge_end(
     last = attempts[-1] if attempts else None
     if document.state == "completed" and leaves_effects and (last is None or (last.job_id, last.number) not in started):
         yield Violation("never-started", "it completed, and its last attempt left no sign of a start", document.id)
+    if last is not None and last.claim.at < document.run_at - EARLY_SECONDS:
+        early = document.run_at - last.claim.at
+        yield Violation("early", f"attempt {last.number} began {early:.1f} s before it was due", document.id)
+    if document.job_type == PILL and document.state == "completed":
+        yield Violation("survived", "it kills whoever runs it, and it completed", document.id)
     if document.state == "failed" and document.log:
         reasons = Counter(entry.reason for entry in document.log)
         tries = reasons["retry"] + reasons["timeout"] + reasons["failed"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from tests.chaos.history import History, QueueEvent
 
+from .attempts import TERMINAL_STATES
 from .report import Report, Violation
 
 PATIENCE_SECONDS = 6.0
@@ -34,6 +35,7 @@ def _forgotten(history: History, claimed: list[QueueEvent]) -> Iterator[Violatio
     steps: defaultdict[str, list[float]] = defaultdict(list)
     for document in history.documents:
         steps[document.id] += [entry.at for entry in document.log]
+    over = {document.id: document.log[-1].at for document in history.documents if document.state in TERMINAL_STATES}
     for event in history.queue_events:
         if event.kind in {"ready", "left"}:
             steps[event.job_id].append(event.at)
@@ -42,6 +44,8 @@ def _forgotten(history: History, claimed: list[QueueEvent]) -> Iterator[Violatio
     for event in claimed:
         owner = event.call.rpartition(".")[0]
         if event.job_id not in steps or owner in gone or any(at >= event.at for at in losses):
+            continue
+        if over.get(event.job_id, float("inf")) <= event.at:  # it is dropped, and no event tells of that
             continue
         following = min((at for at in steps[event.job_id] if at > event.at - 0.05), default=None)
         until = history.run.quiet_at if following is None else following

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -149,10 +150,14 @@ class DiePayload(EffectPayload):
 
     until_attempt: int = 1000
     after_seconds: float = 0.0
+    how: Literal["signal", "memory"] = "signal"
+    """`memory`: it takes `megabytes` and waits to be ended for it, as long as `patience_seconds`."""
+    megabytes: int = Field(default=600, ge=1, le=4096)
+    patience_seconds: float = Field(default=10.0, ge=0)
 
 
 class Die(JobExecutor[DiePayload]):
-    """Kills its own process, up to and including attempt `until_attempt`."""
+    """Has its own process killed, up to and including attempt `until_attempt`."""
 
     job_type = "test.die"
     payload_model = DiePayload
@@ -163,7 +168,11 @@ class Die(JobExecutor[DiePayload]):
         payload.note(context, "start")
         if context.attempt <= payload.until_attempt:
             await asyncio.sleep(payload.after_seconds)
-            os.kill(os.getpid(), signal.SIGKILL)
+            if payload.how == "signal":
+                os.kill(os.getpid(), signal.SIGKILL)
+            taken = b"x" * (payload.megabytes * 1_048_576)  # written, so that it counts
+            await asyncio.sleep(payload.patience_seconds)
+            del taken
         return context.attempt
 
 
@@ -174,6 +183,8 @@ class BlockPayload(EffectPayload):
     cooperative: bool = False
     slices: bool = True
     """False: one sleep inside C, which no exception can end."""
+    hold_gil: bool = False
+    """Whether that sleep keeps Python's lock, so that no other thread of the process turns."""
 
 
 class Block(JobExecutor[BlockPayload]):
@@ -186,6 +197,10 @@ class Block(JobExecutor[BlockPayload]):
     def execute(self, context: JobContext, payload: BlockPayload) -> JsonValue:
         """Block."""
         payload.note(context, "start")
+        if payload.hold_gil:
+            ctypes.PyDLL(None).usleep(int(payload.seconds * 1e6))
+            payload.note(context, "end")
+            return "slept"
         if not payload.slices:
             time.sleep(payload.seconds)
             return "slept"

@@ -99,6 +99,7 @@ async def test_up_says_where_everything_is_and_one_ctrl_c_ends_it_in_order(run: 
     assert list(run.tmp.iterdir()) == []
 
 
+@pytest.mark.slow
 async def test_a_second_ctrl_c_does_not_wait_for_a_service_that_will_not_stop(run: Run) -> None:
     run.start("stubborn,good", "up", "--logs")
     await eventually(lambda: "Ready after" in run.text, within=30)
@@ -145,6 +146,7 @@ async def test_a_service_that_dies_at_its_start_is_shown_with_its_last_words(run
     assert run.pids() == set()
 
 
+@pytest.mark.slow
 async def test_a_part_that_ends_later_ends_the_whole_with_its_name(run: Run) -> None:
     run.start("good,good", "up")
     await eventually(lambda: "Ready after" in run.text, within=30)
@@ -155,6 +157,7 @@ async def test_a_part_that_ends_later_ends_the_whole_with_its_name(run: Run) -> 
     assert run.pids() == set()
 
 
+@pytest.mark.slow
 async def test_a_folder_serves_one_system_at_a_time(run: Run, tmp_path: Path) -> None:
     run.start("good", "up", "--data", str(tmp_path / "data"))
     await eventually(lambda: "Ready after" in run.text, within=30)
@@ -185,6 +188,7 @@ def test_the_demo_ends_by_itself_with_a_table_and_plain_text_where_no_terminal_i
     assert run.pids() == set()
 
 
+@pytest.mark.slow
 def test_the_demo_keeps_its_results_beside_the_data(run: Run, tmp_path: Path) -> None:
     run.start(ALL_GOOD, "demo", "http://127.0.0.1:1/x", "--max-pages", "7", "--data", str(tmp_path / "data"))
     assert run.wait() == 0
@@ -192,6 +196,7 @@ def test_the_demo_keeps_its_results_beside_the_data(run: Run, tmp_path: Path) ->
     assert "'start_urls': ['http://127.0.0.1:1/x'], 'max_pages': 7" in kept.read_text()
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_bar_is_drawn(run: Run) -> None:
     ours, theirs = pty.openpty()
     run.start(ALL_GOOD, "demo", terminal=theirs)
@@ -222,6 +227,7 @@ def test_a_scheduler_that_dies_during_the_demo_is_named(run: Run) -> None:
     assert "scheduler ended with exit code 9" in run.text
 
 
+@pytest.mark.slow
 async def test_ctrl_c_during_the_demo_is_an_interruption(run: Run) -> None:
     run.start("good,never-ready", "demo")
     await eventually(lambda: len(run.pids()) == 4, within=30)

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -181,7 +182,8 @@ def vars_of(keys: Any) -> list[Any]:
     return [getattr(keys, name) for name, value in vars(type(keys)).items() if isinstance(value, property)]
 
 
-def test_any_sequence_of_verbs_keeps_every_id_in_one_place(server: RedisServer) -> None:
+@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.slow)])
+def test_any_sequence_of_verbs_keeps_every_id_in_one_place(server: RedisServer, examples: int) -> None:
     """On both servers; the examples are the same in each run."""
 
     class Machine(QueueMachine):
@@ -190,7 +192,7 @@ def test_any_sequence_of_verbs_keeps_every_id_in_one_place(server: RedisServer) 
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=20,
+            max_examples=examples,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,

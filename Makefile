@@ -94,12 +94,12 @@ simulate: install ## Run 2,000 simulated schedules of the real code over model s
 	@$(BIN)/python -m tests.simulation --schedules 2000
 
 .PHONY: chaos
-chaos: install ## Break everything: all failpoints with all actions, and 8 seeds
-	@$(BIN)/python -m tests.chaos --failpoints --seeds 1-8 --seconds 10
+chaos: install ## Break everything: all failpoints with all actions, crowds, wrong clocks, and 8 seeds; under five minutes
+	@$(BIN)/python -m tests.chaos --failpoints --hardships --seeds 1-8 --seconds 10 --at-once 2
 
 .PHONY: chaos-long
 chaos-long: install ## 60 seeds of a minute, 8 of them with losses for good, and the mutants
-	@$(BIN)/python -m tests.chaos --failpoints --seeds 1-52 --seconds 60 --liveness 53-60
+	@$(BIN)/python -m tests.chaos --failpoints --hardships --seeds 1-52 --seconds 60 --liveness 53-60 --at-once 2
 	@$(BIN)/python -m tests.chaos.mutants
 
 .PHONY: openapi

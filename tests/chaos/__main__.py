@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
-from .plan import Plan, described, failpoint_plan, make_plan
-from .replica_set import ReplicaSet
-from .run import Outcome, commit, run_plan, save_outcome
-from .table import save_results, show_line, show_totals
+from .lanes import run_lanes
+from .plan import Plan, failpoint_plan, hardship_plan, make_plan
+from .table import as_markdown, save_results, show_totals
 
 OUT = Path(".run/chaos")
 
@@ -25,6 +22,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--plan", type=Path, action="append", default=[], help="run the plan in this file")
     parser.add_argument("--failpoints", action="store_true", help="run every failpoint with every action")
     parser.add_argument("--failpoint", action="append", default=[], help="only these failpoints (may be repeated)")
+    parser.add_argument("--hardships", action="store_true", help="run the faults that jobs and wrong clocks bring")
+    parser.add_argument("--at-once", type=int, default=1, help="so many runs beside each other, each with its stores")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long clients and faults go on")
     parser.add_argument("--mode", choices=("safety", "liveness"), default="safety")
     parser.add_argument("--times", type=int, default=1, help="run each plan so many times")
@@ -39,6 +38,8 @@ def plans_of(arguments: argparse.Namespace) -> list[Plan]:
     plans = [make_plan(seed, seconds=arguments.seconds, mode=arguments.mode) for seed in seeds]
     plans += [make_plan(seed, seconds=arguments.seconds, mode="liveness") for seed in _range(arguments.liveness)]
     plans += [Plan.from_json(path.read_text(encoding="utf-8")) for path in arguments.plan]
+    if arguments.hardships:
+        plans.insert(0, hardship_plan())
     if arguments.failpoints or arguments.failpoint:
         plans.insert(0, failpoint_plan(arguments.failpoint))
     return [plan for plan in plans for _ in range(arguments.times)]
@@ -50,25 +51,6 @@ def _range(text: str) -> range:
     return range(int(first), int(last or first) + 1) if text else range(0)
 
 
-async def run_all(plans: Iterable[Plan], out: Path) -> list[Outcome]:
-    """Run plans one after the other on one replica set."""
-    outcomes = []
-    replica_set = ReplicaSet()
-    try:
-        await asyncio.to_thread(replica_set.start)
-        for number, plan in enumerate(plans):
-            print(f"chaos --seed {plan.seed} --mode {plan.mode} --seconds {plan.seconds:g} --commit {commit()}")
-            print("\n".join(f"  {line}" for line in described(plan)), flush=True)
-            folder = out / f"{number:03}-{plan.mode}-{plan.seed}"
-            outcome = await run_plan(plan, folder=folder, replica_set=replica_set)
-            save_outcome(outcome)
-            outcomes.append(outcome)
-            print(show_line(outcome), flush=True)
-    finally:
-        await asyncio.to_thread(replica_set.close)
-    return outcomes
-
-
 def main(argv: list[str]) -> int:
     """Exit code 0 when every run passed."""
     arguments = parse(argv)
@@ -77,10 +59,10 @@ def main(argv: list[str]) -> int:
         for plan in plans:
             print(plan.to_json())
         return 0
-    outcomes = asyncio.run(run_all(plans, arguments.out))
-    save_results(outcomes, arguments.out / "results.json")
-    print(show_totals(outcomes))
-    return 0 if outcomes and all(outcome.passed for outcome in outcomes) else 1
+    rows = run_lanes(plans, arguments.out, at_once=arguments.at_once)
+    save_results(rows, arguments.out / "results.json")
+    print(f"{as_markdown(rows)}\n\n{show_totals(rows)}")
+    return 0 if rows and all(row["passed"] for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from .stack import Part
 
 SERVICES = ("scheduler", "worker", "recovery", "recovery:leader", "monitor")
 ROLES = {"child": "worker", "supervisor": "worker", "worker:claiming": "worker"}
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 """For what is to be hit to be there: another fault may have it."""
 LOOK_S = 0.1
 CLAIMED = "worker.after_claim"

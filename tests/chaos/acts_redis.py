@@ -134,9 +134,12 @@ async def fill_up(ground: Ground, fault: PlannedFault) -> Hit:
 @act("lie", "redis")
 async def lie(ground: Ground, fault: PlannedFault) -> Hit:
     """Entries vanish, move, come twice, and name jobs that do not exist."""
+    return Hit(detail=f"{len(await _patiently(ground, lambda: _lies(ground, fault)))} lies")
+
+
+async def _lies(ground: Ground, fault: PlannedFault) -> list[str]:
     dice = random.Random(fault.id + fault.details.get("number", ""))
     redis = ground.watchers.redis
-    await _do(ground, "PING")
     done = []
     for place in ("ready", "delayed", "inflight"):
         for job_id, score in await redis.zrange(f"{KEYS.prefix}:{place}", 0, -1, withscores=True):
@@ -154,4 +157,4 @@ async def lie(ground: Ground, fault: PlannedFault) -> Hit:
     for number in range(3):
         await redis.zadd(KEYS.ready, {f"forged-{fault.id}-{number}": 0})
         done.append("forged")
-    return Hit(detail=f"{len(done)} lies")
+    return done

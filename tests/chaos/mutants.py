@@ -19,7 +19,7 @@ from pathlib import Path
 from .replica_set import ReplicaSet
 from .run import Outcome, commit, run_plan, save_outcome
 from .scenarios import SCENARIOS, Scenario
-from .table import machine, show_line
+from .table import machine, row_of, show_line
 
 OUT = Path(".run/mutants")
 MUTATED = Path(__file__).parent / "mutated"
@@ -132,7 +132,7 @@ async def run_one(mutant: Mutant | None, scenario: Scenario, *, replica_set: Rep
         trouble=trouble,
     )
     if not row.ok:
-        print(show_line(outcome), flush=True)
+        print(show_line(row_of(outcome)), flush=True)
     return row
 
 

@@ -15,6 +15,9 @@ from .history import PlannedFault
 CALM_S = 1.0
 """Before the first fault and after the last: what is measured needs something to be compared with."""
 
+AT_ONCE_S = 2.0
+"""What a fault that is over at once counts as, where two are to overlap: what it hit starts again meanwhile."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -164,12 +167,14 @@ def make_plan(seed: int, *, seconds: float, mode: str = "safety") -> Plan:
     if shape == "swizzle":
         faults += _swizzle(dice, at)
         at = max(fault.until or fault.at for fault in faults) + 1
+    on: list[float] = []
     while at < seconds - CALM_S:
         fault = _draw(dice, at)
         faults.append(fault)
         over = fault.at if fault.until is None else fault.until
-        if shape == "overlap":
-            at += dice.uniform(0.4, 1.2)
+        if shape == "overlap":  # two at a time, not more
+            on = sorted([*on, max(over, fault.at + AT_ONCE_S)])[-2:]
+            at = max(at + dice.uniform(0.4, 1.2), on[0] if len(on) == 2 else 0.0)
         else:
             at = over + dice.uniform(0.8, 2.0)
     if mode == "liveness":
@@ -192,6 +197,21 @@ def failpoint_plan(names: Sequence[str] = (), actions: Sequence[str] = ACTIONS) 
     ]
     numbered = tuple(replace(fault, id=f"p{number}") for number, fault in enumerate(faults))
     return Plan(0, "failpoints", 0.0, numbered, load=Load(rate=12), in_turn=True)
+
+
+def hardship_plan() -> Plan:
+    """What seeds draw and eight of them do not all have: crowds, wrong clocks, poison jobs; one after the other."""
+    faults = [fault_of("burst", "clients", 0.0, what=what) for what in ("many", "failing", "slow", "huge")]
+    faults += [
+        fault_of("clock", target, 0.0, number="0", offset=offset)
+        for offset in ("3600", "-3600")
+        for target in ("worker", "recovery:leader")
+    ]
+    faults += [fault_of("stop", "worker:claiming", 0.0) for _ in range(3)]
+    faults += [fault_of("hold-gil", "child", 0.0, seconds=seconds) for seconds in ("1.5", "6.5")]
+    faults += [fault_of("pill", "child", 0.0, how=how) for how in ("signal", "memory")]
+    numbered = tuple(replace(fault, id=f"h{number}") for number, fault in enumerate(faults))
+    return Plan(0, "hardships", 0.0, numbered, load=Load(rate=12), in_turn=True)
 
 
 def fault_of(kind: str, target: str, at: float, *, lasts: float = 0.0, **details: str) -> PlannedFault:

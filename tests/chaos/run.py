@@ -17,6 +17,7 @@ import aiohttp
 
 from headrace.contracts.errors import HeadraceError
 from headrace.local.ports import LOOPBACK
+from headrace.scheduler.intake import MAX_BATCH
 
 from . import (  # noqa: F401 -- they register themselves
     acts_clock,
@@ -66,7 +67,7 @@ BOUNDS = {
     "hard_limit": 10.0,
     "slots": SLOTS,
     "progress_limit": 3.0,
-    "overshoot": 12,
+    "slack": 2.5,
     "slow_command": 0.15,  # the machine has more processes than cores
     "sockets_slack": 60,  # connection pools grow under faults up to their limits, and keep what they have
 }
@@ -321,7 +322,7 @@ class _Run:
             wall_at_zero=self.clock.wall_at_zero,
             healed_at=self._healed_at,
             quiet_at=self._quiet_at,
-            settings={**BOUNDS, **self._promises},
+            settings={**BOUNDS, "overshoot": MAX_BATCH * (self.plan.parts["scheduler"] - 1), **self._promises},
             bounds={POOL: self.plan.load.bound},
             canaries=canaries_of(self.stack)[:1],
         )

@@ -42,7 +42,7 @@ class FencedSink:
     def take(self, line: bytes) -> bool:
         """Judge one effect."""
         job_id, attempt, pid, phase, _ = json.loads(line)
-        applied = attempt >= self._newest.get(job_id, 0)
+        applied = bool(attempt >= self._newest.get(job_id, 0))
         if applied:
             self._newest[job_id] = attempt
         self._recorder.add(

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import psutil
@@ -244,10 +245,12 @@ class Stack:
         """How children ended, as their supervisors wrote it: incarnation → exit code, negative for a signal."""
         found = {}
         try:
+            client: MongoClient[dict[str, Any]]
             with MongoClient(self.replica_set.url, serverSelectionTimeoutMS=5000) as client:
-                for document in client[self.database].workers.find({"exit": {"$ne": None}}):
-                    how = document["exit"]
-                    found[document["_id"]] = -how["signal"] if how.get("signal") else how.get("code")
+                workers: list[dict[str, Any]] = list(client[self.database].workers.find({"exit": {"$ne": None}}))
+                for worker in workers:
+                    how = worker["exit"]
+                    found[worker["_id"]] = -how["signal"] if how.get("signal") else how.get("code")
         except PyMongoError:
             return {}  # no primary at the end: the run says so where it reads the jobs
         return {incarnation: code for incarnation, code in found.items() if code is not None}

@@ -44,7 +44,8 @@ class Watchers:
         redis = stack.redis
         config = JobConfig(mongo_url=SecretStr(stack.replica_set.url), mongo_database=stack.database)
         self.database = Database(config, appname="chaos")
-        self.redis = redis_client(redis.url, kind="command", name="chaos")
+        # Any: the client answers text here, and its types speak of bytes as well.
+        self.redis: Any = redis_client(redis.url, kind="command", name="chaos")
         self.queue = RedisJobQueue(self.redis, namespace=NAMESPACE)
         self.reader = Reader(self._recorder)
         self._holder: str | None = ""

@@ -20,11 +20,14 @@ def main() -> None:
     parser.add_argument("--restart-interval", type=float, default=60.0, help="seconds in which each part is restarted")
     parser.add_argument("--flush", action="store_true", help="empty Redis with --jobs waiting instead")
     parser.add_argument("--rate", type=float, default=100.0, help="with --flush: jobs submitted a second meanwhile")
+    parser.add_argument("--singles", type=float, default=100.0, help="with --flush: and so many one by one")
     parser.add_argument("--rounds", type=int, default=3, help="with --flush: how often Redis is emptied")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args()
     if options.flush:
-        result = asyncio.run(recovery_flush.run(jobs=options.jobs, rate=options.rate, rounds=options.rounds))
+        result = asyncio.run(
+            recovery_flush.run(jobs=options.jobs, rate=options.rate, rounds=options.rounds, singles=options.singles)
+        )
         report(result, recovery_flush.rows(result), ("", "worst", "bound", "every round"), as_json=options.json)
         return
     result = asyncio.run(recovery_restarts.run(jobs=options.jobs, interval=options.restart_interval))

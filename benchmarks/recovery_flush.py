@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import aiohttp
-
 from benchmarks.backlog import AT_ONCE, BACKLOG_END, store_backlog
+from benchmarks.recovery_load import JOB_SECONDS, TYPE, producer, single_producer
 from benchmarks.services import run_service
 from benchmarks.stores import Bench, bench_stores
 
-POOL, TYPE = "test", "test.sleep"
-JOB_SECONDS = 0.1
+POOL = "test"
 SLOTS = 10
-BATCH_SECONDS = 0.1
+REST_SECONDS = 3.0
+"""Before each loss, so that there is something to compare with."""
 WITHIN_SECONDS = 120.0
 UNDER_WAY = timedelta(seconds=0.1)
 """A claim that had its ids from Redis before the loss reaches MongoDB within this, and is not the first after it."""
@@ -35,33 +33,6 @@ max_slots = 0
 min_slots = {SLOTS}
 slots_per_process = {SLOTS}
 """
-
-
-@asynccontextmanager
-async def producer(url: str, *, rate: float) -> AsyncIterator[dict[str, int]]:
-    """Submit jobs over HTTP all the time, in batches; the answers by status."""
-    answers: dict[str, int] = {"accepted": 0, "other": 0}
-    job = {"type": TYPE, "payload": {"seconds": JOB_SECONDS}}
-    body = {"jobs": [job] * max(1, round(rate * BATCH_SECONDS))}
-
-    async def submit() -> None:
-        async with aiohttp.ClientSession() as session:
-            while True:
-                began = time.monotonic()
-                async with session.post(f"{url}/v1/jobs/batch", json=body) as response:
-                    found = await response.json()
-                for item in found.get("results", body["jobs"]):
-                    answers["accepted" if item.get("status") in (201, 202) else "other"] += 1
-                await asyncio.sleep(max(0.0, began + BATCH_SECONDS - time.monotonic()))
-
-    task = asyncio.create_task(submit())
-    try:
-        yield answers
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def until_complete(bench: Bench) -> float:
@@ -103,14 +74,20 @@ async def check_whole(bench: Bench) -> int:
 
 async def one_flush(bench: Bench) -> dict[str, float]:
     """Empty Redis and watch."""
+    await asyncio.sleep(REST_SECONDS)
     await bench.redis.flushall()
     began = time.monotonic()
     since = datetime.now(UTC) + UNDER_WAY
     first, whole = await asyncio.gather(until_claimed(bench, since), until_complete(bench))
-    return {"first_claim_seconds": round(first - began, 3), "whole_seconds": round(whole - began, 3)}
+    return {
+        "began": began,
+        "ended": whole,
+        "first_claim_seconds": round(first - began, 3),
+        "whole_seconds": round(whole - began, 3),
+    }
 
 
-async def run(*, jobs: int, rate: float, rounds: int) -> dict[str, Any]:
+async def run(*, jobs: int, rate: float, rounds: int, singles: float) -> dict[str, Any]:
     """Store the backlog, start everything, empty Redis so many times."""
     jobs = max(AT_ONCE, jobs // AT_ONCE * AT_ONCE)
     async with AsyncExitStack() as stack:
@@ -128,17 +105,25 @@ async def run(*, jobs: int, rate: float, rounds: int) -> dict[str, Any]:
             await load.enter_async_context(run_service("worker"))
             scheduler, _ = await load.enter_async_context(run_service("scheduler"))
             answers = await load.enter_async_context(producer(scheduler, rate=rate))
+            ones = await load.enter_async_context(single_producer(scheduler, rate=singles))
             await until_claimed(bench, datetime.now(UTC) + UNDER_WAY)
             before = dict(answers)
             measured = [await one_flush(bench) for _ in range(rounds)]
             during = {name: answers[name] - before[name] for name in answers}
         held = await check_whole(bench)
+    lost = [(item["began"], item["ended"]) for item in measured]
     result: dict[str, Any] = {
         "benchmark": "recovery",
         "title": f"Redis emptied: {jobs:,} jobs wait, {rate:g} are submitted and {SLOTS / JOB_SECONDS:g} run a second",
         "jobs": jobs,
         "rounds": measured,
         "submitted_meanwhile": during,
+        "singles": {
+            "offered": singles,
+            "refused": ones.refused,
+            "while_whole": ones.within([(began - REST_SECONDS, began) for began, _ in lost]),
+            "while_not": ones.within(lost),
+        },
         "ids_at_the_end": held,
         "stored_seconds": round(stored_seconds, 1),
         "bounds": {"first_claim_seconds": FIRST_CLAIM_BOUND, "whole_seconds": WHOLE_BOUND},
@@ -160,7 +145,19 @@ def rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
         )
         for name, label in labels.items()
     ] + [
-        ("accepted meanwhile", f"{result['submitted_meanwhile']['accepted']:,}", "", ""),
-        ("not accepted meanwhile", f"{result['submitted_meanwhile']['other']:,}", "", ""),
+        ("accepted meanwhile in batches", f"{result['submitted_meanwhile']['accepted']:,}", "", ""),
+        (
+            "not accepted meanwhile",
+            f"{result['submitted_meanwhile']['other'] + result['singles']['refused']:,}",
+            "",
+            "",
+        ),
+        ("one by one, Redis whole", _single(result, "while_whole"), "", f"{result['singles']['offered']:g}/s offered"),
+        ("one by one, Redis not whole", _single(result, "while_not"), "", "p50, worst"),
         ("ids in Redis = pending in MongoDB", f"{result['ids_at_the_end']:,}", "", ""),
     ]
+
+
+def _single(result: dict[str, Any], when: str) -> str:
+    found = result["singles"][when]
+    return f"{found['rate']:g}/s, {found['p50_ms']:g} ms, {found['worst_ms']:g} ms"

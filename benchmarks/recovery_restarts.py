@@ -17,7 +17,8 @@ from typing import Any
 import aiohttp
 import psutil
 
-from benchmarks.recovery_flush import POOL, POOLS, SLOTS, TYPE
+from benchmarks.recovery_flush import POOL, POOLS, SLOTS
+from benchmarks.recovery_load import TYPE
 from benchmarks.services import start_process, until_ready
 from benchmarks.stores import Bench, bench_stores
 from headrace.contracts.states import JobState

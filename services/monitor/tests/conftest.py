@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -34,6 +36,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.register_assert_rewrite("monitor_pages")
 
 
+@pytest.fixture(autouse=True)
+def plain_tracebacks() -> Iterator[None]:
+    """Drawing a traceback with all its locals takes seconds, and answers are measured here."""
+    before = structlog.get_config()
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*before["processors"][:-1], plain])
+    yield
+    structlog.configure(**before)
+
+
 @dataclass
 class FakeScheduler:
     """A scheduler's `/readyz` and what actions ask of it, as the test wants it.
@@ -44,6 +56,8 @@ class FakeScheduler:
     status: int = 200
     body: str = '{"status": "ready", "checks": {}}'
     asked: int = 0
+    gate: asyncio.Event | None = None
+    """`/readyz` waits for it."""
     url: str = ""
     answers: dict[str, Any] = field(default_factory=dict)
     """By the end of the path: the body, or (status, body)."""
@@ -60,6 +74,8 @@ class FakeScheduler:
 
     async def readyz(self, _request: web.Request) -> web.Response:
         self.asked += 1
+        if self.gate is not None:
+            await self.gate.wait()
         return web.Response(status=self.status, text=self.body)
 
     def not_ready(self, **failing: str) -> None:

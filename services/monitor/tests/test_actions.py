@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from monitor_pages import form_token, origin_of, sign_in
 
+from headrace.runtime.store.breakers import DependencyBreakers
 from headrace.runtime.web.auth import hash_token
 
 TENANT = 'tenant = "acme"'
@@ -115,7 +116,7 @@ async def test_ticked_jobs_are_cancelled_one_by_one_and_what_is_refused_is_liste
     text = await (await act(guarded, "/selected/cancel", ("sure", "yes"), *ids)).text()
     assert "1 job cancelled" in text
     assert "the job is completed" in text
-    scheduler.answers[f"{one.id}/cancel"] = (403, over | {"detail": "not allowed"})
+    scheduler.answers[f"{one.id}/cancel"] = (403, {"type": "/problems/forbidden", "detail": "not allowed"})
     assert (await act(guarded, "/selected/cancel", ("sure", "yes"), *ids)).status == 403
     assert (await act(guarded, "/selected/cancel")).status == 422
 
@@ -125,19 +126,71 @@ async def test_a_pool_is_paused_with_a_reason_and_resumed(world, guarded, schedu
     await sign_in(guarded, "olga")
     assert "Pause the pool crawl?" in await (await guarded.get("/pools/crawl/pause")).text()
     answer = await act(guarded, "/pools/crawl/pause", ("reason", " moving "))
-    assert (answer.status, answer.headers["Location"]) == (303, "/pools/crawl")
+    assert (answer.status, answer.headers["Location"]) == (303, "/pools/crawl?done=paused")
+    assert "The pool is paused" in await (await guarded.get(answer.headers["Location"])).text()
     assert scheduler.calls[-1][:3] == ("POST", "/v1/pools/crawl/pause", {"reason": "moving"})
     await act(guarded, "/pools/crawl/resume")
     assert scheduler.calls[-1][:3] == ("POST", "/v1/pools/crawl/resume", None)
-    await act(guarded, "/breakers/smtp/reset")
-    assert scheduler.calls[-1][:2] == ("POST", "/v1/breakers/smtp/reset")
+    assert (await act(guarded, "/pools/crawl/purge")).status == 404
+
+
+async def test_a_paused_pool_says_what_still_runs_until_it_is_drained(world, monitor):
+    await world.pool("crawl")
+    await world.database.pools.update_one({"_id": "crawl"}, {"$set": {"paused": True}}, upsert=True)
+    await world.wait_in("crawl", await world.put())
+    await world.queue.claim("crawl", token="c", count=1)
+    assert "1 still runs" in await (await monitor.get("/pools/crawl")).text()
+
+
+async def test_only_the_sizes_that_were_changed_are_set_and_empty_ones_go_back_to_the_default(
+    world, guarded, scheduler
+):
+    await world.pool("crawl")
+    await world.database.pools.update_one({"_id": "crawl"}, {"$set": {"min_slots": 2, "size_limit": 50}}, upsert=True)
+    await sign_in(guarded, "olga")
+    asked = await (await guarded.get("/pools/crawl/sizes")).text()
+    for part in ('name="was_min_slots" value="2"', 'name="was_size_limit" value="50"', 'name="was_max_slots" value=""'):
+        assert part in asked
+    was = [("was_min_slots", "2"), ("was_max_slots", ""), ("was_size_limit", "50")]
+    now = [("min_slots", "2"), ("max_slots", " 8 "), ("size_limit", "")]
+    answer = await act(guarded, "/pools/crawl/sizes", *was, *now)
+    assert (answer.status, answer.headers["Location"]) == (303, "/pools/crawl?done=sized")
+    assert scheduler.calls == [("PATCH", "/v1/pools/crawl", {"max_slots": 8, "size_limit": None}, "Bearer olga")]
+    same = await act(guarded, "/pools/crawl/sizes", *was, ("min_slots", "2"))
+    assert same.headers["Location"] == "/pools/crawl?done=same"
+    for wrong in ("-1", "1.5", "ten", "٣", "9" * 11):
+        refusal = await act(guarded, "/pools/crawl/sizes", ("max_slots", wrong))
+        assert refusal.status == 422
+        assert "must be a whole number" in await refusal.text()
+    assert len(scheduler.calls) == 1
+    problem = {"type": "/problems/validation", "title": "No", "errors": [{"in": "body", "pointer": "/max_slots",
+               "code": "slots_crossed", "detail": "min_slots may not be more than max_slots"}]}  # fmt: skip
+    scheduler.answers["/crawl"] = (422, problem)
+    refusal = await act(guarded, "/pools/crawl/sizes", ("max_slots", "1"))
+    assert "min_slots may not be more than max_slots" in await refusal.text()
+
+
+async def test_a_dependency_that_fails_is_tried_again_after_a_question(world, guarded, scheduler):
+    await sign_in(guarded, "olga")
+    assert (await guarded.get("/breakers/host:a.example/reset")).status == 404
+    breakers = DependencyBreakers(world.database)
+    await breakers.fail("host:a.example", error="refused", job_type="crawl")
+    asked = await (await guarded.get("/breakers/host:a.example/reset")).text()
+    assert "Try host:a.example again?" in asked
+    assert 'href="/breakers/host:a.example/reset"' in await (await guarded.get("/recovery")).text()
+    answer = await act(guarded, "/breakers/host:a.example/reset")
+    assert answer.headers["Location"] == "/recovery?done=reset"
+    assert scheduler.calls[-1][:2] == ("POST", "/v1/breakers/host:a.example/reset")
+    assert "Its breaker is closed" in await (await guarded.get(answer.headers["Location"])).text()
 
 
 async def test_readers_reach_no_form_of_operators(world, guarded, scheduler):
     await sign_in(guarded, "rita")
-    for path in ("/selected/cancel", "/dead-letters/replay", "/pools/crawl/pause", "/breakers/smtp/reset"):
+    pools = ("/pools/crawl/pause", "/pools/crawl/sizes", "/breakers/s/reset")
+    for path in ("/selected/cancel", "/dead-letters/replay", *pools):
         assert (await act(guarded, path, ("sure", "yes"))).status == 403
-    assert (await guarded.get("/pools/crawl/pause")).status == 403
+    for path in pools:
+        assert (await guarded.get(path)).status == 403
     assert (await guarded.get("/audit")).status == 403
     assert scheduler.calls == []
 
@@ -148,7 +201,8 @@ async def test_a_read_only_monitor_changes_nothing_whoever_asks(world, serve, sc
     await world.fail(job, "boom")
     await sign_in(client, "anna")
     scheduler.answers["/replay"] = {"matched": 1, "done": 0, "refused": []}
-    for path in (f"/jobs/{job.id}/cancel", "/selected/cancel", "/dead-letters/discard", "/pools/crawl/pause"):
+    changes = ("/selected/cancel", "/dead-letters/discard", "/pools/crawl/pause", "/pools/crawl/sizes")
+    for path in (f"/jobs/{job.id}/cancel", *changes, "/breakers/s/reset"):
         assert (await act(client, path, ("sure", "yes"))).status == 403
     bearer = {"Authorization": "Bearer anna"}
     assert (await client.post(f"/jobs/{job.id}/replay", data={"a": "b"}, headers=bearer)).status == 403
@@ -157,7 +211,7 @@ async def test_a_read_only_monitor_changes_nothing_whoever_asks(world, serve, sc
         text = await (await client.get(path)).text()
         assert "read-only" in text
         assert "…</a>" not in text.replace(job.id[:8] + "…", "")
-    for path in (f"/jobs/{job.id}/replay", "/dead-letters/replay", "/pools/crawl/pause"):
+    for path in (f"/jobs/{job.id}/replay", "/dead-letters/replay", "/pools/crawl/pause", "/pools/crawl/sizes"):
         assert "read-only" in await (await client.get(path)).text()
 
 
@@ -196,6 +250,6 @@ async def test_a_tenant_sees_its_jobs_and_nothing_of_others(world, guarded):
     assert (await guarded.get(f"/jobs/{theirs.id}")).status == 404
     assert (await guarded.get(f"/jobs?q={theirs.id[:30]}")).status == 200
     assert theirs.id not in await (await guarded.get(f"/jobs?q={theirs.id[:30]}")).text()
-    assert (await guarded.get(f"/live?job={theirs.id}")).status == 404
-    assert (await guarded.get("/live")).status == 403
+    assert (await guarded.get(f"/live?topics=job:{theirs.id}")).status == 404
+    assert (await guarded.get("/live?topics=every:2")).status == 403
     assert "Cancel…" in await (await guarded.get(f"/jobs/{mine.id}")).text()

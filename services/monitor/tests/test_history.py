@@ -11,7 +11,8 @@ from headrace.monitor.app import MongoSource
 from headrace.monitor.charts import HEIGHT, Line, draw
 from headrace.monitor.history_views import HistoryAnswer, HistoryViews, step_for
 from headrace.monitor.overview import Overview
-from headrace.monitor.pages.charts_data import WINDOWS, figures_of
+from headrace.monitor.pages.charts_data import WINDOWS, draw_all
+from headrace.monitor.pages.recents import recents_of
 from headrace.monitor.sampler import MOST_LATE, Sampler
 from headrace.monitor.scheduler_source import SchedulerSource
 from headrace.monitor.sources import RedisSource
@@ -258,10 +259,23 @@ def test_in_an_interval_that_was_looked_at_what_did_not_happen_is_zero_and_not_a
         Sample(at=at, seconds=10, pool="mail", levels=Levels(high=1)),
         sample(at + timedelta(minutes=1), type="t", counts={"completed": 30, "failed": 30}, wait={40: 4}),
     ]
-    figures = figures_of(samples, window, since=until - window.span, until=until)
-    jobs, rate, wait, _ = figures.charts
+    jobs, rate, wait, _ = draw_all(samples, window, since=until - window.span, until=until)
     assert "waiting from 7 to 7" in jobs.summary
     assert "ended from 0 to 2, at the end 2" in rate.summary
     assert "p50 from 1.1 s" in wait.summary
-    assert (figures.ended_per_second, figures.failed_in_window) == (6, 30)
-    assert figures.wait_p95 == pytest.approx(1.1, rel=0.1)
+
+
+def test_the_last_minute_is_told_by_pool_and_of_all_whatever_was_before_it():
+    now = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    samples = [
+        sample(now - timedelta(seconds=60), type="t", counts={"completed": 9000}, wait={80: 9000}),  # over by then
+        *[sample(now - timedelta(seconds=10 * age), levels=Levels()) for age in range(6)],
+        sample(now, type="t", counts={"completed": 30, "failed": 30}, wait={40: 4}),
+        Sample(at=now, seconds=10, pool="mail", type="m", counts={"cancelled": 6}),
+    ]
+    found = recents_of(samples)
+    assert (found[samples[0].pool].ended_per_second, found["mail"].ended_per_second) == (1, 0.1)
+    assert found[None].ended_per_second == 1.1
+    assert found[None].wait_p95 == pytest.approx(1.1, rel=0.1)
+    assert (found["mail"].wait_p95, found[None].run_p95) == (None, None)
+    assert recents_of([]) == {}

@@ -23,7 +23,7 @@ async def test_a_waiting_job_says_why_it_waits_in_the_schedulers_words(world, mo
     text = await page(monitor, f"/jobs/{job.id}")
     for words in ("Why is it not running?", "no-worker", "Its place is 3", "in 2.0 h", "team:a&amp;b", "delayed"):
         assert words in text
-    assert f'data-live="/live?job={job.id}"' in text
+    assert f'data-live="/live" data-topic="job:{job.id}"' in text
 
 
 async def test_without_the_scheduler_the_page_says_that_it_cannot_say_why(world, serve):

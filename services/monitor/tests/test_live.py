@@ -11,34 +11,42 @@ from headrace.runtime.process.lifecycle import STOPPING
 from headrace.testing.eventually import eventually
 
 
-async def next_event(answer) -> str:
+async def next_event(answer) -> tuple[str, str]:
+    event = ""
     while True:
-        line = (await asyncio.wait_for(answer.content.readline(), timeout=10)).decode()
-        if line.startswith("event: "):
-            return line.removeprefix("event: ").strip()
+        line = (await asyncio.wait_for(answer.content.readline(), timeout=30)).decode()
+        name, _, value = line.strip().partition(": ")
+        if name == "event":
+            event = value
+        elif name == "data":
+            return event, value
 
 
 async def test_a_job_that_moves_is_said_to_have_changed_and_one_that_rests_is_not(world, monitor, monkeypatch):
     monkeypatch.setattr(live, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(live, "COMMENT_SECONDS", 0.3)
-    job = await world.run(await world.put())
-    async with monitor.get(f"/live?job={job.id}") as answer:
+    resting, job = await world.put(), await world.run(await world.put())
+    async with monitor.get(f"/live?topics=job:{resting.id},job:{job.id}") as answer:
         assert answer.content_type == "text/event-stream"
-        assert [await next_event(answer) for _ in range(3)] == ["hello", "still", "still"]
+        assert [(await next_event(answer))[0] for _ in range(3)] == ["hello", "still", "still"]
         await world.jobs.save_progress(job.id, 1, "w-1", fraction=0.5, message="half", started_ms_ago=1)
-        assert await next_event(answer) == "changed"
+        while (told := await next_event(answer)) == ("still", "-"):
+            pass
+        assert told == ("changed", f"job:{job.id}")
 
 
-async def test_the_whole_changes_with_each_picture(world, monitor):
-    async with monitor.get("/live?every=1") as answer:
-        assert [await next_event(answer) for _ in range(2)] == ["hello", "changed"]
+async def test_the_whole_changes_all_the_time_and_each_page_says_how_often(monitor, monkeypatch):
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.05)
+    async with monitor.get("/live?topics=every:1,every:60") as answer:
+        assert [await next_event(answer) for _ in range(3)] == [("hello", "-"), *[("changed", "every:1")] * 2]
 
 
-async def test_streams_end_with_the_service_and_are_bounded(world, monitor, monkeypatch):
+async def test_streams_end_with_the_service_are_counted_and_bounded(world, monitor, monkeypatch):
     monkeypatch.setattr(live, "MAX_STREAMS", 1)
-    async with monitor.get("/live") as answer:
+    async with monitor.get("/live?topics=every:2") as answer:
         await next_event(answer)
-        assert (await monitor.get("/live")).status == 429
+        assert (await monitor.get("/live?topics=every:2")).status == 429
+        assert "job_monitor_streams 1.0" in await (await monitor.get("/metrics")).text()
         monitor.app[STOPPING].set()
         assert await asyncio.wait_for(answer.content.read(), timeout=5) is not None
 
@@ -47,19 +55,30 @@ async def test_a_browser_that_went_away_gives_its_place_back(world, monitor, mon
     monkeypatch.setattr(live, "MAX_STREAMS", 1)
     monkeypatch.setattr(live, "LOOK_SECONDS", 0.05)
     job = await world.put()
-    answer = await monitor.get(f"/live?job={job.id}")
+    answer = await monitor.get(f"/live?topics=job:{job.id}")
     await next_event(answer)
     answer.close()
 
     async def is_free() -> bool:
-        async with monitor.get(f"/live?job={job.id}") as again:
+        async with monitor.get(f"/live?topics=job:{job.id}") as again:
             return again.status == 200
 
     await eventually(is_free)
 
 
-async def test_only_jobs_that_exist_are_live(monitor):
-    assert (await monitor.get("/live?job=01999999-0000-7000-8000-000000000000")).status == 404
+GONE = "job:01999999-0000-7000-8000-000000000000"
+
+
+async def test_a_job_that_is_gone_has_no_stream_and_does_not_silence_others(world, monitor, monkeypatch):
+    monkeypatch.setattr(live, "LOOK_SECONDS", 0.05)
+    assert (await monitor.get(f"/live?topics={GONE}")).status == 404
+    async with monitor.get(f"/live?topics={GONE},every:1") as answer:
+        assert [await next_event(answer) for _ in range(2)] == [("hello", "-"), ("changed", "every:1")]
+
+
+async def test_topics_have_a_form_and_a_number(monitor):
+    for topics in ("", "every:0", "every:61", "job:", "job:a/b", "all", "every:2,", ",".join(["every:2"] * 21)):
+        assert (await monitor.get(f"/live?topics={topics}")).status == 422
 
 
 # -- JSON of users, as it is shown ---------------------------------------------------------------------------------

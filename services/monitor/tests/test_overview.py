@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +9,7 @@ import pytest
 from headrace.contracts.job import Priority
 from headrace.monitor.views import OverviewView
 from headrace.runtime.web.auth import hash_token
+from headrace.testing.eventually import eventually
 
 
 async def seen(monitor) -> dict:
@@ -34,6 +36,15 @@ async def test_a_healthy_whole_is_ok_and_every_part_says_so(world, monitor):
         ("worker on host-a (7)", "worker", "ok"),
     ]
     assert view["jobs"] == {"queued": 0, "processing": 0, "completed": 0, "failed": 0, "cancelled": 0}
+
+
+async def test_a_picture_is_of_the_moment_when_looking_began_so_that_nothing_in_it_is_older(world, monitor, scheduler):
+    scheduler.gate = asyncio.Event()
+    looking = asyncio.create_task(seen(monitor))
+    await eventually(lambda: scheduler.asked == 1)
+    moment = datetime.now(UTC)
+    scheduler.gate.set()
+    assert datetime.fromisoformat((await looking)["at"]) <= moment
 
 
 async def test_an_empty_system_is_down_because_nothing_could_run(monitor):

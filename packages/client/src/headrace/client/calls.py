@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from headrace.client.problems import error_of_problem
 from headrace.client.transport import Transport
 from headrace.contracts.api import JobView
 from headrace.contracts.errors import ApiError, NotFoundError
+from headrace.contracts.problems import error_of_problem
 from headrace.contracts.values import to_rfc3339
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

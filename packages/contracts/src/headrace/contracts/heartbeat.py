@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -17,6 +18,14 @@ class ExitRecord(BaseModel):
     code: int | None = None
     signal: int | None = None
     peak_rss_bytes: int | None = None
+
+    @property
+    def signal_name(self) -> str:
+        """The name of `signal`: `SIGKILL`; `unknown` for one that this platform does not know, or without any."""
+        try:
+            return signal.Signals(self.signal or 0).name
+        except ValueError:
+            return "unknown"
 
 
 class Incarnation(BaseModel):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
+from prometheus_client import Gauge
 
 from headrace.contracts.config import JobConfig
 from headrace.monitor.activity_metrics import ActivityMetrics
@@ -24,7 +25,9 @@ from headrace.monitor.pages.job import JobPage
 from headrace.monitor.pages.jobs import JobsPage
 from headrace.monitor.pages.login import LoginPage
 from headrace.monitor.pages.overview import OverviewPage
+from headrace.monitor.pages.pool_actions import PoolActions
 from headrace.monitor.pages.pools import PoolPages
+from headrace.monitor.pages.recents import Recents
 from headrace.monitor.pages.recovery import RecoveryPage
 from headrace.monitor.pages.workers import WorkersPage
 from headrace.monitor.sampler import LOOK_SECONDS, Sampler
@@ -58,7 +61,7 @@ async def build_app(config: JobConfig) -> web.Application:
     history = HistoryViews(mongo.database)
     sealer = Sealer(key_of(tokens.hashes() if tokens is not None else []))
     forms = Forms(sealer, read_only=config.read_only)
-    files = StaticFiles()
+    files, live = StaticFiles(), Live(mongo)
     site, sessions = Site(forms, files), Sessions(sealer)
     checks = {"mongodb": _check(mongo.ping, mongo.breaker), "redis": _check(redis.ping, redis.breaker)}
     app = make_app(
@@ -66,7 +69,7 @@ async def build_app(config: JobConfig) -> web.Application:
         name="monitor",
         routes=[
             *JsonApi(overview, history, Autoscale(config, overview, mongo)).routes(),
-            *Live(overview, mongo).routes(),
+            *live.routes(),
             *_pages(
                 config=config,
                 site=site,
@@ -78,6 +81,7 @@ async def build_app(config: JobConfig) -> web.Application:
             ),
             *LoginPage(site, forms, sessions, tokens).routes(),
             *Actions(site, forms, mongo, scheduler).routes(),
+            *PoolActions(site, forms, mongo, scheduler).routes(),
             *files.routes(),
         ],
         checks=checks,
@@ -92,6 +96,8 @@ async def build_app(config: JobConfig) -> web.Application:
     registry.register(BreakerCollector([mongo.breaker, redis.breaker, scheduler.breaker]))
     registry.register(metrics)
     app[BEFORE_SCRAPE].append(Gauges(overview, registry).refresh)
+    streams = Gauge("job_monitor_streams", "Event streams of browsers that are open here", registry=registry)
+    streams.set_function(lambda: live.open)
     sampler = Sampler(overview, mongo.database, heard=metrics.heard)
 
     async def connections(_app: web.Application) -> AsyncIterator[None]:
@@ -118,12 +124,12 @@ def _pages(
     history: HistoryViews,
     tokens: TokenTable | None,
 ) -> list[Route]:
-    charts = ChartsData(history)
+    charts, recents = ChartsData(history), Recents(history)
     return [
-        *OverviewPage(site, overview, charts).routes(),
+        *OverviewPage(site, overview, charts, recents).routes(),
         *JobsPage(site, overview, mongo, tokens).routes(),
         *JobPage(site, mongo, scheduler, redact=config.redact_keys).routes(),
-        *PoolPages(site, overview, charts).routes(),
+        *PoolPages(site, overview, charts, recents).routes(),
         *WorkersPage(site, overview).routes(),
         *DeadPage(site, mongo).routes(),
         *RecoveryPage(site, overview, mongo, history).routes(),

@@ -14,16 +14,6 @@ SAME_MOMENT = timedelta(milliseconds=5)
 """An error and the transition it caused are written in one update, by one clock."""
 
 _DIED = frozenset({Reason.ORPHANED, Reason.HOST_LOST, Reason.CRASH_LOOP})
-_SIGNALS = {
-    1: "SIGHUP",
-    2: "SIGINT",
-    6: "SIGABRT",
-    7: "SIGBUS",
-    8: "SIGFPE",
-    9: "SIGKILL",
-    11: "SIGSEGV",
-    15: "SIGTERM",
-}
 
 
 @dataclass(frozen=True)
@@ -35,8 +25,7 @@ class Attempt:
         owner: The worker child.
         worker: What is known of it; None when it is forgotten.
         claimed_at: When it was claimed.
-        ended_at: When it left; None while it runs.
-        seconds: From the claim to the end.
+        seconds: From the claim to the end; None while it runs.
         outcome: The reason of the transition that ended it; None while it runs.
         error: The error written with that transition, or with the death of the worker.
         died: Whether the worker died under it.
@@ -47,7 +36,6 @@ class Attempt:
     owner: str | None
     worker: Incarnation | None
     claimed_at: datetime
-    ended_at: datetime | None
     seconds: float | None
     outcome: Reason | None
     error: JobError | None
@@ -79,7 +67,6 @@ def _attempt(job: Job, claim: LogEntry, end: LogEntry | None, workers: Mapping[s
         owner=claim.owner,
         worker=worker,
         claimed_at=claim.at,
-        ended_at=end.at if end is not None else None,
         seconds=max(0.0, (end.at - claim.at).total_seconds()) if end is not None else None,
         outcome=end.reason if end is not None else None,
         error=_error_at(job.errors, end.at) if end is not None else None,
@@ -104,7 +91,7 @@ def words_of(worker: Incarnation) -> str:
     elif end.kind == "killed":
         text = "ended by its supervisor"
     elif end.signal is not None:
-        text = f"killed by {_SIGNALS.get(end.signal, 'signal')} ({end.signal})"
+        text = f"killed by {end.signal_name} ({end.signal})"
     elif end.kind == "graceful":
         text = "stopped in order"
     else:
@@ -118,10 +105,8 @@ def words_of(worker: Incarnation) -> str:
 class Step:
     """One transition, in words."""
 
-    seq: int
     at: datetime
     state: JobState
-    reason: Reason
     text: str
     by: str | None
     after_seconds: float | None
@@ -151,10 +136,8 @@ def timeline_of(job: Job) -> list[Step]:
     for entry in job.log:
         steps.append(
             Step(
-                seq=entry.seq,
                 at=entry.at,
                 state=entry.to,
-                reason=entry.reason,
                 text=_WORDS[entry.reason].format(attempt=entry.attempt),
                 by=entry.by,
                 after_seconds=None if before is None else max(0.0, (entry.at - before).total_seconds()),

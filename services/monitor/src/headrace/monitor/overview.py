@@ -74,6 +74,8 @@ class Overview:
             return self._kept[1]
 
     async def _draw(self) -> Picture:
+        # When looking began: nothing that is shown was asked for before.
+        now = datetime.now(UTC)
         store, queue, scheduler = await asyncio.gather(
             self._mongo.facts(), self._redis.facts(), self._scheduler.facts()
         )
@@ -83,7 +85,6 @@ class Overview:
         self._pools |= {child.pool for beat in queue.beats for child in beat.children}
         names = sorted(self._pools)
         depths, ended = await asyncio.gather(self._depths(names, queue), self._ended(store, queue))
-        now = datetime.now(UTC)
         if queue.reason:
             living_workers = workers.from_leases(store.incarnations or (), now)
         else:

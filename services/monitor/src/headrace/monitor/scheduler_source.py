@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 
 from headrace.contracts.config import JobConfig
-from headrace.contracts.errors import ApiError, StoreUnavailableError
+from headrace.contracts.errors import StoreUnavailableError
+from headrace.contracts.problems import error_of_problem
 from headrace.monitor.ask import ask
 from headrace.runtime.process.breaker import Breaker
 from headrace.runtime.process.logs import redact_url
@@ -52,7 +53,7 @@ class SchedulerSource:
         """Ask for something with the visitor's own token, so that the scheduler judges it and writes who it was.
 
         Raises:
-            ApiError: As the scheduler answered: a `RefusedError` of the same status and words.
+            ApiError: As the scheduler answered, in its words.
             StoreUnavailableError: It does not answer. What was to be done may have been.
         """
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -69,7 +70,7 @@ class SchedulerSource:
         if not isinstance(told, dict):
             raise StoreUnavailableError(f"what answers at {self.url} is no scheduler")
         if response.status >= 400:
-            raise told_error(response.status, told)
+            raise error_of_problem(response.status, told)
         return told
 
     def _opened(self) -> aiohttp.ClientSession:
@@ -104,15 +105,3 @@ def scheduler_facts(status: int, body: bytes) -> SchedulerFacts:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return foreign
     return SchedulerFacts(answered=True, ready=status == 200, detail="; ".join(failing) or word)
-
-
-def told_error(status: int, told: Mapping[str, Any]) -> ApiError:
-    """The error that a problem document tells, with its status, title and words."""
-
-    class ToldError(ApiError):
-        """As the scheduler told it."""
-
-    ToldError.status = status
-    ToldError.code = str(told.get("type", "")).rpartition("/")[2] or "internal"
-    ToldError.title = str(told.get("title") or "The scheduler refused")
-    return ToldError(str(told.get("detail") or ToldError.title))

@@ -151,6 +151,14 @@ class MongoSource:
         """A text that changes whenever a job's page would; None when there is no such job for this tenant."""
         return await self.read(partial(self.page_reads.pulse, job_id, tenant=tenant))
 
+    async def pool_settings(self, pool: str) -> PoolSettings:
+        """What operators have set for a pool."""
+        return await self.read(partial(self._pools.settings, pool))
+
+    async def breakers(self) -> list[DependencyBreaker]:
+        """The dependencies that fail."""
+        return await self.read(self._breakers.all)
+
     async def depths(self, pool: str) -> Depths:
         """How much of a pool is where, counted in MongoDB."""
         return await self.read(partial(self._direct.depths, pool))

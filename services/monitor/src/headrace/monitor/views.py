@@ -116,7 +116,7 @@ class OverviewView(View):
     """The whole at one moment.
 
     `jobs` counts each state up to 10,000; a state that could not be counted is absent. `recovery` is null while MongoDB
-    does not answer.
+    does not answer. `at`: when looking began.
     """
 
     status: Literal["ok", "degraded", "down"]

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.contracts.api import JobEventView
@@ -20,7 +20,7 @@ from headrace.runtime.queue.event_rows import EventId
 from headrace.runtime.store.event_reads import EventReads
 from headrace.runtime.web.auth import TOKEN
 from headrace.runtime.web.query import check_names, read_headers, read_query
-from headrace.runtime.web.routes import EVENT_STREAM
+from headrace.runtime.web.streams import begin_stream, is_gone
 from headrace.scheduler.event_hub import HUB, EventHub
 from headrace.scheduler.event_streams import EventStream, Gap, Item, Over, Wanted
 from headrace.scheduler.handle_reads import job_id_of
@@ -174,12 +174,11 @@ def _text(name: str, event: JobEvent, place: EventId | None) -> str:
 
 async def _answer(request: web.Request, frames: AsyncIterator[str]) -> web.StreamResponse:
     """Write frames until they end, the client goes away or the service stops."""
-    response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: EVENT_STREAM, "X-Accel-Buffering": "no"})
-    await response.prepare(request)
+    response = await begin_stream(request)
     writing = asyncio.ensure_future(_write(response, frames))
     stopping = asyncio.ensure_future(request.app[STOPPING].wait())
     try:
-        while not writing.done() and not stopping.done() and not _is_gone(request):
+        while not writing.done() and not stopping.done() and not is_gone(request):
             await asyncio.wait({writing, stopping}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     finally:
         cut = not writing.done()
@@ -189,7 +188,7 @@ async def _answer(request: web.Request, frames: AsyncIterator[str]) -> web.Strea
     error = results[0]
     if isinstance(error, Exception) and not isinstance(error, ConnectionError | TimeoutError):
         raise error
-    if (cut or error is not None) and not _is_gone(request) and request.transport is not None:
+    if (cut or error is not None) and not is_gone(request) and request.transport is not None:
         buffered = request.transport.get_write_buffer_size()
         if buffered:  # it does not read: a polite end would wait for it
             request.transport.abort()
@@ -200,7 +199,3 @@ async def _write(response: web.StreamResponse, frames: AsyncIterator[str]) -> No
     async for frame in frames:
         async with asyncio.timeout(WRITE_SECONDS):
             await response.write(frame.encode())
-
-
-def _is_gone(request: web.Request) -> bool:
-    return request.transport is None or request.transport.is_closing()

@@ -52,7 +52,7 @@ async def every(
             if failed_with is not None:
                 log.info("duty.recovered", duty=name, failures=failures)
             failed_with, failures = None, 0
-        await _wait(_pause(seconds, time.monotonic() - began, failures, jitter), stop)
+        await stops_within(stop, _pause(seconds, time.monotonic() - began, failures, jitter))
 
 
 def _log_failure(name: str, error: Exception) -> None:
@@ -70,8 +70,10 @@ def _pause(seconds: float, took_seconds: float, failures: int, jitter: float) ->
     return pause * (1 + random.uniform(-jitter, jitter))
 
 
-async def _wait(seconds: float, stop: asyncio.Event) -> None:
+async def stops_within(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait, and be told whether `stop` was set meanwhile. Returns as soon as it is."""
     try:
         await asyncio.wait_for(stop.wait(), timeout=seconds)
     except TimeoutError:
-        return
+        return False
+    return True

@@ -40,7 +40,6 @@ class Search:
         error: The type of their error.
         tenant: Whose jobs.
         since: Created then or later.
-        until: Created before.
         before_id: The cursor: only jobs whose id is smaller.
     """
 
@@ -53,7 +52,6 @@ class Search:
     error: str | None = None
     tenant: str | None = None
     since: datetime | None = None
-    until: datetime | None = None
     before_id: str | None = None
 
 
@@ -161,10 +159,9 @@ def _rest_of(search: Search) -> dict[str, Any]:
     rest: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if search.tag is not None:
         rest |= has_tag(*search.tag)
-    created = {word: moment for word, moment in (("$gte", search.since), ("$lt", search.until)) if moment is not None}
-    # The ids of the range are read by index; what is left to look at in documents is its two ragged ends.
-    if created and rest:
-        rest["created_at"] = created
+    # The ids of the range are read by index; what is left to look at in documents is its ragged end.
+    if search.since is not None and rest:
+        rest["created_at"] = {"$gte": search.since}
     return rest
 
 
@@ -172,9 +169,6 @@ def _ids_of(search: Search) -> dict[str, str]:
     ids: dict[str, str] = {}
     if search.since is not None:
         ids["$gte"] = first_id_at(search.since - (CLOCKS_DIFFER if _rest_of(search) else timedelta()))
-    upper = [search.before_id] if search.before_id is not None else []
-    if search.until is not None:
-        upper.append(first_id_at(search.until + (CLOCKS_DIFFER if _rest_of(search) else timedelta())))
-    if upper:
-        ids["$lt"] = min(upper)
+    if search.before_id is not None:
+        ids["$lt"] = search.before_id
     return ids

@@ -5,7 +5,6 @@ Model: `makeRetryDecision` of River's job rescuer.
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass, field
 
 from headrace.contracts.heartbeat import ExitRecord, Incarnation
@@ -97,14 +96,7 @@ def _tell_exit(record: ExitRecord) -> str:
     if record.kind == "killed":
         return "was killed by its supervisor"
     if record.signal is not None:
-        return f"was ended by signal {record.signal} ({_signal_name(record.signal)})"
+        return f"was ended by signal {record.signal} ({record.signal_name})"
     if record.code is not None:
         return f"ended with exit code {record.code}"
     return "ended"
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"

@@ -1,4 +1,4 @@
-"""What can be done here: each has a page that asks first, and a form that has the scheduler do it.
+"""What can be done with jobs: each action has a page that asks first, and a form that has the scheduler do it.
 
 The scheduler gets the visitor's own token. It decides what is allowed and writes the audit; this service changes
 nothing by itself.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -36,7 +35,6 @@ from headrace.runtime.web.routes import Route
 
 JOB_ACTIONS: Final = ("cancel", "replay", "discard")
 DEAD_ACTIONS: Final = ("replay", "discard")
-POOL_ACTIONS: Final = ("pause", "resume")
 MOST_DEAD = 10_000
 MOST_SELECTED = 200
 
@@ -132,30 +130,6 @@ class Actions:
         word = "replayed" if action == "replay" else "discarded"
         return see_other(request, "/dead-letters", done=word, count=result.done, refused=len(result.refused) or None)
 
-    # -- pools -----------------------------------------------------------------------------------------------------
-
-    async def ask_pool(self, request: web.Request) -> web.Response:
-        """Ask before a pool is paused or resumed, and why."""
-        action = _action(request, POOL_ACTIONS)
-        if request[TOKEN].tenant is not None:
-            raise NotFoundError("there is no such pool")
-        return self._site.page(request, "ask_pool", action=action, name=request.match_info["name"])
-
-    async def do_pool(self, request: web.Request) -> web.Response:
-        """Do it."""
-        action, name = _action(request, POOL_ACTIONS), request.match_info["name"]
-        fields = await self._forms.read(request)
-        body = {"reason": (fields.get("reason") or [""])[0].strip()} if action == "pause" else None
-        await self._call(request, "POST", f"/v1/pools/{quote(name, safe='')}/{action}", body)
-        return see_other(request, f"/pools/{name}")
-
-    async def do_breaker(self, request: web.Request) -> web.Response:
-        """Close the breaker of a dependency, so that the jobs parked behind it are tried at once."""
-        await self._forms.read(request)
-        name = quote(request.match_info["name"], safe="")
-        await self._call(request, "POST", f"/v1/breakers/{name}/reset")
-        return see_other(request, "/recovery")
-
     # --------------------------------------------------------------------------------------------------------------
 
     async def _dead_call(self, request: web.Request, action: str, body: Mapping[str, Any]) -> DeadLetterResult:
@@ -180,9 +154,6 @@ class Actions:
             do("/selected/{action}", self.do_selected, "Cancel or replay several jobs", scope=operate),
             ask("/dead-letters/{action}", self.ask_dead, "Asks first", query=DeadActionQuery, scope=operate),
             do("/dead-letters/{action}", self.do_dead, "Replay or discard dead letters", scope=operate),
-            ask("/pools/{name}/{action}", self.ask_pool, "Asks before a pool is paused or resumed", scope=operate),
-            do("/pools/{name}/{action}", self.do_pool, "Pause or resume a pool", scope=operate),
-            do("/breakers/{name}/reset", self.do_breaker, "Close the breaker of a dependency", scope=operate),
         ]
 
 

@@ -1,4 +1,4 @@
-"""The charts of the overview and of one pool, read from history once for all who look."""
+"""The charts of the overview and of one pool, read from history once for all who look at them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from headrace.runtime.store.history_values import (
     LEVELS,
     Levels,
     Sample,
-    add_counts,
     add_up,
     floor_to,
     percentile_seconds,
@@ -52,14 +51,9 @@ WINDOWS: Final = {
 
 @dataclass(frozen=True)
 class Figures:
-    """The charts, and the last minute in numbers: jobs ended per second, durations in seconds."""
+    """The charts of a window. `reason`: why there are none."""
 
-    window: str
-    charts: Sequence[Chart]
-    ended_per_second: float | None
-    failed_in_window: int | None
-    wait_p95: float | None
-    run_p95: float | None
+    charts: Sequence[Chart] = ()
     reason: str = ""
 
 
@@ -82,7 +76,7 @@ class ChartsData:
         """
         mongo = next(part for part in view.parts if part.name == "mongodb")
         if mongo.status == "down":
-            return nothing(window, mongo.detail)
+            return Figures(reason=mongo.detail)
         async with self._lock:
             kept = self._kept.get((window, pool))
             if kept is None or self._clock() - kept[0] >= KEEP_SECONDS:
@@ -99,16 +93,11 @@ class ChartsData:
                 since=since, until=until + timedelta(seconds=window.step_seconds), step=window.grain, pool=pool
             )
         except StoreUnavailableError as error:
-            return nothing(window.name, error.detail)
-        return figures_of(samples, window, since=since, until=until)
+            return Figures(reason=error.detail)
+        return Figures(draw_all(samples, window, since=since, until=until))
 
 
-def nothing(window: str, reason: str) -> Figures:
-    """No charts, and why."""
-    return Figures(window, (), None, None, None, None, reason=reason)
-
-
-def figures_of(samples: Sequence[Sample], window: Window, *, since: datetime, until: datetime) -> Figures:
+def draw_all(samples: Sequence[Sample], window: Window, *, since: datetime, until: datetime) -> Sequence[Chart]:
     """Draw what was read. The interval that is under way is left out of the charts."""
     step = window.step_seconds
     points = add_up(samples, step)
@@ -133,7 +122,7 @@ def figures_of(samples: Sequence[Sample], window: Window, *, since: datetime, un
     def share(of: str, part: float) -> list[float | None]:
         return [percentile_seconds(getattr(counts[at], of), part) if at in counts else None for at in moments]
 
-    charts = (
+    return (
         draw("Jobs", moments, [Line("waiting", level("waiting")), Line("in flight", level("in_flight"))], _whole),
         draw(
             "Jobs per second",
@@ -143,16 +132,6 @@ def figures_of(samples: Sequence[Sample], window: Window, *, since: datetime, un
         ),
         draw("Time waited", moments, [Line("p50", share("wait", 0.5)), Line("p95", share("wait", 0.95))], words.span),
         draw("Time run", moments, [Line("p50", share("run", 0.5)), Line("p95", share("run", 0.95))], words.span),
-    )
-    recent = [sample for sample in samples if sample.at >= _last_minute(samples)]
-    minute = add_counts(sample.counts for sample in recent)
-    return Figures(
-        window=window.name,
-        charts=charts,
-        ended_per_second=round(sum(minute.get(name, 0) for name in ENDED) / _covered(recent), 2) if looked else None,
-        failed_in_window=sum(sample.counts.get("failed", 0) for sample in samples) if looked else None,
-        wait_p95=percentile_seconds(add_counts(sample.wait for sample in recent), 0.95),
-        run_p95=percentile_seconds(add_counts(sample.run for sample in recent), 0.95),
     )
 
 
@@ -166,16 +145,6 @@ def _levels(points: Sequence[Sample]) -> dict[datetime, Levels]:
         at: Levels(**{name: sum(getattr(item, name) for item in items) for name in LEVELS})
         for at, items in found.items()
     }
-
-
-def _last_minute(samples: Sequence[Sample]) -> datetime:
-    newest = max((sample.at for sample in samples), default=datetime.now(UTC))
-    return newest - timedelta(seconds=50)
-
-
-def _covered(recent: Sequence[Sample]) -> float:
-    """Seconds that the samples cover."""
-    return float(sum({sample.at: sample.seconds for sample in recent}.values()) or 1)
 
 
 def _whole(value: float) -> str:

@@ -54,7 +54,7 @@ class DeadPage:
             return self._site.page(
                 request,
                 "dead_groups",
-                live="?every=10" if tenant is None else None,
+                live="every:10" if tenant is None else None,
                 groups=groups,
                 total=sum(group.count for group in groups),
                 grouped=GROUPED,

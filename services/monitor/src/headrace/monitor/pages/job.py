@@ -55,7 +55,7 @@ class JobPage:
         return self._site.page(
             request,
             "job",
-            live=f"?job={job.id}" if not job.state.is_terminal else None,
+            live=f"job:{job.id}" if not job.state.is_terminal else None,
             job=job,
             done=query.done,
             why=why,

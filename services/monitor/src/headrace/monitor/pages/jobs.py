@@ -85,7 +85,7 @@ class JobsPage:
         return self._site.page(
             request,
             "jobs",
-            live="?every=3" if tenant is None and not query.cursor and not text else None,
+            live="every:3" if tenant is None and not query.cursor and not text else None,
             jobs=jobs,
             total=total,
             cut=cut,

@@ -11,6 +11,7 @@ from headrace.contracts.states import JobState
 from headrace.monitor.overview import Overview
 from headrace.monitor.pages.charts_data import WINDOWS, ChartsData
 from headrace.monitor.pages.common import page_route
+from headrace.monitor.pages.recents import Recents
 from headrace.monitor.site.render import Site, see_other
 from headrace.runtime.web.auth import TOKEN
 from headrace.runtime.web.query import read_query
@@ -30,10 +31,11 @@ class WindowQuery(BaseModel):
 class OverviewPage:
     """The page."""
 
-    def __init__(self, site: Site, overview: Overview, charts: ChartsData) -> None:
+    def __init__(self, site: Site, overview: Overview, charts: ChartsData, recents: Recents) -> None:
         self._site = site
         self._overview = overview
         self._charts = charts
+        self._recents = recents
 
     async def show(self, request: web.Request) -> web.Response:
         """Answer."""
@@ -45,12 +47,13 @@ class OverviewPage:
         return self._site.page(
             request,
             "overview",
-            live="?every=2",
+            live="every:2",
             view=view,
             failures=picture.failures,
             running=picture.running,
             states=[state.value for state in JobState],
             figures=await self._charts.of(query.window, view=view),
+            recent=await self._recents.of(None, view=view),
             windows=list(WINDOWS),
             window=query.window,
             busy=sum(pool.slots.busy for pool in view.pools),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp import web
+from pydantic import Field
 
 from headrace.contracts.errors import NotFoundError
 from headrace.monitor.json_routes import refuse_tenants
@@ -10,6 +11,7 @@ from headrace.monitor.overview import Overview
 from headrace.monitor.pages.charts_data import WINDOWS, ChartsData
 from headrace.monitor.pages.common import page_route
 from headrace.monitor.pages.overview import WindowQuery
+from headrace.monitor.pages.recents import Recents
 from headrace.monitor.site.render import Site
 from headrace.monitor.views import PoolView
 from headrace.runtime.store.pools import PoolSettings
@@ -17,45 +19,52 @@ from headrace.runtime.web.query import read_query
 from headrace.runtime.web.routes import Route
 
 
+class PoolQuery(WindowQuery):
+    """The query of one pool's page. `done`: what was just done here."""
+
+    done: str = Field(default="", max_length=20)
+
+
 class PoolPages:
     """Both pages."""
 
-    def __init__(self, site: Site, overview: Overview, charts: ChartsData) -> None:
+    def __init__(self, site: Site, overview: Overview, charts: ChartsData, recents: Recents) -> None:
         self._site = site
         self._overview = overview
         self._charts = charts
+        self._recents = recents
 
     async def all(self, request: web.Request) -> web.Response:
         """The list."""
         refuse_tenants(request)
         picture = await self._overview.picture()
-        rows = [(pool, await self._charts.of("hour", pool.name, view=picture.view)) for pool in picture.view.pools]
+        rows = [(pool, await self._recents.of(pool.name, view=picture.view)) for pool in picture.view.pools]
         return self._site.page(
             request,
             "pools",
-            live="?every=5",
-            rows=[(pool, figures, drains_in(pool, figures.ended_per_second)) for pool, figures in rows],
+            live="every:5",
+            rows=[(pool, recent, drains_in(pool, recent.ended_per_second)) for pool, recent in rows],
         )
 
     async def one(self, request: web.Request) -> web.Response:
         """One pool."""
-        query = read_query(request, WindowQuery)
+        query = read_query(request, PoolQuery)
         refuse_tenants(request)
         name = request.match_info["name"]
         picture = await self._overview.picture()
         pool = next((pool for pool in picture.view.pools if pool.name == name), None)
         if pool is None:
             raise NotFoundError("there is no such pool")
-        figures = await self._charts.of(query.window, name, view=picture.view)
-        recent = figures if query.window == "hour" else await self._charts.of("hour", name, view=picture.view)
+        recent = await self._recents.of(name, view=picture.view)
         return self._site.page(
             request,
             "pool",
-            live="?every=2",
+            live="every:2",
             pool=pool,
+            done=query.done,
             settings=picture.settings.get(name, PoolSettings(name)),
             workers=[worker for worker in picture.view.workers if name in worker.pools and worker.state != "stopped"],
-            figures=figures,
+            figures=await self._charts.of(query.window, name, view=picture.view),
             recent=recent,
             windows=list(WINDOWS),
             window=query.window,
@@ -66,7 +75,7 @@ class PoolPages:
         """Their routes."""
         return [
             page_route("/pools", self.all, "Every pool, as a page"),
-            page_route("/pools/{name}", self.one, "One pool, as a page", query=WindowQuery, problems=(NotFoundError,)),
+            page_route("/pools/{name}", self.one, "One pool, as a page", query=PoolQuery, problems=(NotFoundError,)),
         ]
 
 

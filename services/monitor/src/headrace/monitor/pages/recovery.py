@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.contracts.errors import StoreUnavailableError
 from headrace.contracts.heartbeat import Incarnation
@@ -18,9 +19,18 @@ from headrace.monitor.pages.common import page_route
 from headrace.monitor.site.render import Site
 from headrace.monitor.sources import MongoSource
 from headrace.runtime.store.history import MIDDLE_SECONDS
+from headrace.runtime.web.query import read_query
 from headrace.runtime.web.routes import Route
 
 LISTED_DEATHS = 25
+
+
+class RecoveryQuery(BaseModel):
+    """The query. `done`: what was just done here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    done: str = Field(default="", max_length=20)
 
 
 class RecoveryPage:
@@ -34,6 +44,7 @@ class RecoveryPage:
 
     async def show(self, request: web.Request) -> web.Response:
         """Answer. What MongoDB does not say is left out, and said to be."""
+        query = read_query(request, RecoveryQuery)
         refuse_tenants(request)
         picture = await self._overview.picture()
         deaths: list[Incarnation] | None = None
@@ -46,7 +57,8 @@ class RecoveryPage:
         return self._site.page(
             request,
             "recovery",
-            live="?every=5",
+            live="every:5",
+            done=query.done,
             part=parts["recovery"],
             redis=parts["redis"],
             recovery=picture.view.recovery,
@@ -68,4 +80,4 @@ class RecoveryPage:
 
     def routes(self) -> list[Route]:
         """Its route."""
-        return [page_route("/recovery", self.show, "Recovery, as a page")]
+        return [page_route("/recovery", self.show, "Recovery, as a page", query=RecoveryQuery)]

@@ -41,7 +41,7 @@ class WorkersPage:
         return self._site.page(
             request,
             "workers",
-            live="?every=5",
+            live="every:5",
             workers=shown,
             gone=query.gone,
             hidden=len(found) - len(shown),

@@ -92,7 +92,7 @@ class Site:
             request: Whose answer it is.
             template: Its name without the suffixes.
             status: Of the answer.
-            live: The query of the stream that says when the page is out of date; None: it never is.
+            live: The topic of the stream that says when the page is out of date (`LiveQuery`); None: it never is.
             context: What the template shows.
         """
         token = request.get(TOKEN)
@@ -111,7 +111,7 @@ class Site:
             theme=theme if theme in THEMES else "auto",
             here_with_query=request.path_qs,
             section=_section(request),
-            live=None if live is None else path_of(request, "/live") + live,
+            live=live,
             now=datetime.now(UTC),
         )
         response = web.Response(text=text, content_type="text/html", status=status, headers=SECURITY)

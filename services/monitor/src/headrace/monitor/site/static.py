@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib import resources
 from typing import Final
 
@@ -11,16 +12,18 @@ from aiohttp import hdrs, web
 from headrace.runtime.web.routes import Route
 
 _MEDIA_TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_IMPORT: Final = re.compile(rb'(from "\./)([a-z]+\.js)(";)')
 
 
 class StaticFile:
     """One file of the package."""
 
-    def __init__(self, name: str) -> None:
-        self._body = resources.files("headrace.monitor").joinpath("static", name).read_bytes()
+    def __init__(self, name: str, body: bytes) -> None:
+        self._body = body
         stem, _, suffix = name.partition(".")
         self._media_type = _MEDIA_TYPES[suffix]
-        self.path = f"/static/{stem}.{hashlib.sha256(self._body).hexdigest()[:12]}.{suffix}"
+        self.name = f"{stem}.{hashlib.sha256(body).hexdigest()[:12]}.{suffix}"
+        self.path = f"/static/{self.name}"
 
     def route(self) -> Route:
         """Open to everybody: the page to sign in needs them, and they say nothing about jobs."""
@@ -45,12 +48,22 @@ class StaticFiles:
     """All of them, by name."""
 
     def __init__(self) -> None:
-        names = sorted(
-            item.name
-            for item in resources.files("headrace.monitor").joinpath("static").iterdir()
-            if item.name.partition(".")[2] in _MEDIA_TYPES
-        )
-        self._files = {name: StaticFile(name) for name in names}
+        self._folder = resources.files("headrace.monitor").joinpath("static")
+        self._files: dict[str, StaticFile] = {}
+        for item in self._folder.iterdir():
+            if item.name.partition(".")[2] in _MEDIA_TYPES:
+                self._load(item.name)
+
+    def _load(self, name: str) -> StaticFile:
+        """A file; modules that a script imports come first, because it names them by their content too."""
+        if name not in self._files:
+            body = self._folder.joinpath(name).read_bytes()
+
+            def named(match: re.Match[bytes]) -> bytes:
+                return match[1] + self._load(match[2].decode()).name.encode() + match[3]
+
+            self._files[name] = StaticFile(name, _IMPORT.sub(named, body))
+        return self._files[name]
 
     def path(self, name: str) -> str:
         """Where a file is served."""
@@ -58,4 +71,4 @@ class StaticFiles:
 
     def routes(self) -> list[Route]:
         """A route for each."""
-        return [file.route() for file in self._files.values()]
+        return [self._files[name].route() for name in sorted(self._files)]

@@ -1,4 +1,7 @@
-"""A TCP proxy for one pair of processes, whose two directions can be slowed, swallowed, held and cut on their own."""
+"""A TCP proxy for one pair of processes, whose two directions can be slowed, swallowed, held and cut on their own.
+
+It needs nothing but Python: docker-compose.yml's profile `chaos` runs it in a container of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from headrace.local.ports import LOOPBACK
-
+LOOPBACK = "127.0.0.1"
 CHUNK = 1 << 16
 Rewrite = Callable[[bytes], bytes]
 """Takes what came, gives what is complete; keeps the rest until more comes."""
@@ -80,12 +82,14 @@ class Link:
 
     Args:
         name: As plans call it: `worker-0>redis`.
-        target_port: On loopback. It may change while the link lives.
+        target_port: It may change while the link lives.
+        target_host: Where that is.
     """
 
-    def __init__(self, name: str, target_port: int) -> None:
+    def __init__(self, name: str, target_port: int, *, target_host: str = LOOPBACK) -> None:
         self.name = name
         self.target_port = target_port
+        self.target_host = target_host
         self.rewrite: Callable[[], Rewrite] | None = None
         """Makes what changes the replies of one connection."""
         self.up, self.down = Direction(), Direction()
@@ -101,13 +105,18 @@ class Link:
         return port
 
     @property
+    def is_used(self) -> bool:
+        """Whether somebody is connected."""
+        return bool(self._connections)
+
+    @property
     def hits(self) -> int:
         """How often a fault touched something."""
         return self.up.hits + self.down.hits
 
-    async def start(self) -> None:
-        """Listen on a free port."""
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0, limit=CHUNK)
+    async def start(self, host: str = LOOPBACK, port: int = 0) -> None:
+        """Listen; on a free port of loopback unless told otherwise."""
+        self._server = await asyncio.start_server(self._accept, host, port, limit=CHUNK)
 
     async def close(self) -> None:
         """Stop listening and reset what is open."""
@@ -145,7 +154,7 @@ class Link:
             self._tasks.discard(task)
 
     async def _serve(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        server_reader, server = await asyncio.open_connection(LOOPBACK, self.target_port, limit=CHUNK)
+        server_reader, server = await asyncio.open_connection(self.target_host, self.target_port, limit=CHUNK)
         connection = Connection(client, server)
         self._connections.add(connection)
         rewrite = self.rewrite() if self.rewrite is not None else None

@@ -74,9 +74,13 @@ class Reader:
         if part == "epoch" and verb == "SET":
             self._add(at, name, "complete")
         elif part == "inflight" and verb == "ZADD" and pool.popped:
-            for job_id in _pairs(rest):
-                if job_id in pool.popped:
-                    self._add(at, name, "claimed", job_id, pool.popped.pop(job_id), pool.token)
+            flown = _pairs(rest)
+            if flown.keys() - pool.popped.keys():  # ids that came before MONITOR did: those we took were not popped
+                for job_id in pool.popped.keys() - flown.keys():
+                    pool.ready[job_id] = pool.popped.pop(job_id)
+            for job_id in flown:
+                place = pool.popped.pop(job_id, pool.ready.pop(job_id, None))
+                self._add(at, name, "claimed", job_id, place, pool.token)
         elif part == "ready":
             self._ready(at, verb, name, pool, rest)
 

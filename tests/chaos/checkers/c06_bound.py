@@ -1,8 +1,8 @@
 """C6 (I7): a pool never holds more jobs that are not over than its bound, and a refusal for it says when to come back.
 
 The bound is exact while Redis is complete and has every job. While it is not, each scheduler counts in MongoDB and
-cannot know what the others admit at the same time: at most `overshoot` of the settings may be taken in beyond the bound,
-and stay until it has drained. A job that is stored and could not be told to Redis is missed until the next reconcile.
+cannot know what the others admit at the same time: at most `overshoot` of the settings may be taken in beyond it, and
+stay until it has drained. A job that is stored and could not be told to Redis is missed until the next reconcile.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.chaos.history import History
+from tests.chaos.history import History, Process
 
+from .attempts import is_disturbed
 from .report import Report, Violation
 
 EXPECTED_EXCEPTIONS = frozenset({"StoreUnavailableError", "OutcomeUnknownError"})
@@ -15,6 +16,10 @@ GROWTH = 1.2
 RSS_SLACK_BYTES = 32 * 1024 * 1024
 SOCKETS_SLACK = 5
 SLOW_MICROSECONDS = 10_000.0
+DEAD_SECONDS = 10.0
+"""From a fault until somebody is declared dead for it: a lease, sweeps, a loaded machine."""
+NOTICE_SECONDS = 1.5
+"""Between the supervisor's word and the end of a child that is seen."""
 PILL = "test.die"
 """The type of jobs that kill who runs them."""
 SUITES_OWN = frozenset(
@@ -66,8 +71,28 @@ def _processes(history: History) -> Iterator[Violation]:
             continue
         if process.alive_after:
             yield Violation("left-running", f"{process.name} (pid {process.pid}) outlived the run")
-        if process.ended is not None and process.ended_by is None and process.exit_code != 0:
+        if _was_declared_dead(history, process):
+            if not is_disturbed(
+                history, (process.ended or 0.0) - DEAD_SECONDS, process.ended or 0.0, slack=DEAD_SECONDS
+            ):
+                yield Violation("falsely-dead", f"{process.name} was declared dead at {process.ended:.1f} s in calm")
+        elif process.ended is not None and process.ended_by is None and process.exit_code != 0:
             yield Violation("died", f"{process.name} ended by itself with {process.exit_code} at {process.ended:.1f} s")
+
+
+def _was_declared_dead(history: History, process: Process) -> bool:
+    """Whether its supervisor ended a child because others had declared it dead, which says that it was cut off."""
+    ended = process.ended
+    return (
+        process.role == "child"
+        and ended is not None
+        and any(
+            line.event == "child.declared_dead"
+            and line.process == process.name.partition("/")[0]
+            and -NOTICE_SECONDS < ended - line.at < NOTICE_SECONDS
+            for line in history.log_lines
+        )
+    )
 
 
 def _logs(history: History) -> Iterator[Violation]:

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from typing import Any
 
 import pytest
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
+from headrace.contracts.config import JobConfig
 from headrace.contracts.errors import MalformedJsonError, ValidationFailedError
 from headrace.contracts.submission import JobSubmission
 from headrace.runtime.web import body
+from headrace.runtime.web.app import make_app
 from headrace.runtime.web.body import is_too_deep, parse_json, read_body, read_raw_body
 from headrace.runtime.web.responses import json_text_response
 from headrace.runtime.web.routes import Route
@@ -192,6 +196,31 @@ async def test_a_wrongly_framed_body_is_malformed(client):
     )
     assert (await reader.readline()).split()[1] == b"400"
     writer.close()
+
+
+async def test_a_client_that_hangs_up_in_its_body_is_no_error_of_ours(caplog):
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def reads(request: web.Request) -> web.Response:
+        begun.set()
+        try:
+            return json_text_response((await read_raw_body(request, LIMIT)).decode())
+        finally:
+            over.set()
+
+    # As services are served: aiohttp's test server cancels the handler instead.
+    routes = [Route("POST", "/reads", reads)]
+    runner = web.AppRunner(make_app(JobConfig(), name="sample", routes=routes, checks={}, tokens=None))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    _, writer = await asyncio.open_connection(*runner.addresses[0])
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.write(b"POST /reads HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+    await asyncio.wait_for(begun.wait(), 10)
+    writer.transport.abort()  # a reset, not an end
+    await asyncio.wait_for(over.wait(), 10)
+    await runner.cleanup()  # waits for the handler
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_depth_is_counted_without_recursion():

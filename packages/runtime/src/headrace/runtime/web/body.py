@@ -153,6 +153,6 @@ async def _read(request: web.Request, limit: int) -> bytes:
                     raise TooLargeError(f"the body may have {limit} bytes")
     except TimeoutError:
         raise MalformedJsonError(f"the body did not arrive within {READ_SECONDS:.0f} s") from None
-    except (web.RequestPayloadError, http_exceptions.HttpProcessingError):
+    except (web.RequestPayloadError, http_exceptions.HttpProcessingError, ConnectionError):  # the last: it hung up
         raise MalformedJsonError("the body was cut off or wrongly framed") from None
     return bytes(body)

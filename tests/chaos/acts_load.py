@@ -14,7 +14,7 @@ from .calls import Submission
 from .history import Operation, PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
 
-PATIENCE_S = 40.0
+PATIENCE_S = 60.0
 """For a job to be accepted and started, whatever else is on."""
 ENDS_S = 60.0
 LOOK_S = 0.1

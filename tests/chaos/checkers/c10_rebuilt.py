@@ -24,6 +24,8 @@ def check_rebuilt(history: History) -> Report:
 
 
 def _judge(history: History, rebuild: QueueEvent) -> Iterator[Violation]:
+    if _began_as_a_copy(history, rebuild):
+        return  # the ids that came with the copy were never added, so nobody saw them come
     ready: set[str] = set()
     in_flight: set[str] = set()
     touched_at: dict[str, float] = {}
@@ -53,6 +55,15 @@ def _judge(history: History, rebuild: QueueEvent) -> Iterator[Violation]:
     for job_id in missing:
         says = f"pool {rebuild.pool} was declared complete at {rebuild.at:.2f} s without it ({len(missing)} in all)"
         yield Violation("complete-missing", says, job_id)
+
+
+def _began_as_a_copy(history: History, rebuild: QueueEvent) -> bool:
+    losses = (e.at for e in history.queue_events if e.kind == "lost" and e.order < rebuild.order)
+    last = max(losses, default=float("-inf"))
+    return any(
+        fault.kind == "old-copy" and fault.at - MARGIN_SECONDS < last < (fault.ended or fault.at) + MARGIN_SECONDS
+        for fault in history.fired
+    )
 
 
 def _waits_around(document: Document, at: float) -> bool:

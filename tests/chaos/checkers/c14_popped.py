@@ -35,6 +35,7 @@ def _forgotten(history: History, claimed: list[QueueEvent]) -> Iterator[Violatio
     steps: defaultdict[str, list[float]] = defaultdict(list)
     for document in history.documents:
         steps[document.id] += [entry.at for entry in document.log]
+    known = set(steps)  # a forged id is dropped, and no event tells of that
     over = {document.id: document.log[-1].at for document in history.documents if document.state in TERMINAL_STATES}
     for event in history.queue_events:
         if event.kind in {"ready", "left"}:
@@ -43,7 +44,7 @@ def _forgotten(history: History, claimed: list[QueueEvent]) -> Iterator[Violatio
     gone = {owner for fault in history.fired for owner in fault.owners}
     for event in claimed:
         owner = event.call.rpartition(".")[0]
-        if event.job_id not in steps or owner in gone or any(at >= event.at for at in losses):
+        if event.job_id not in known or owner in gone or any(at >= event.at for at in losses):
             continue
         if over.get(event.job_id, float("inf")) <= event.at:  # it is dropped, and no event tells of that
             continue

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.chaos.history import Document, History, PendingSample
+from tests.chaos.history import Document, FiredFault, History, PendingSample
 
 from headrace.contracts.job import SCORE_STEP
 
@@ -52,6 +52,27 @@ def test_while_redis_is_not_complete_the_overshoot_is_bounded_and_drains() -> No
     assert finds(check_bound, whole(*three, run=run, pending=samples(2, 4, 3, 2, incomplete=2))) == {"over"}
     drained = samples(2, 3, 2, 3, incomplete=1)
     assert finds(check_bound, whole(*three, run=run, pending=drained)) == {"over"}, "after it had drained"
+
+
+@pytest.mark.parametrize(
+    ("disturbing", "rules"),
+    [
+        (fault("black-hole", "link:scheduler>redis", at=0.5, ended=1.0), set()),
+        (fault("kill", "scheduler", at=0.5, ended=1.0), set()),
+        (fault("latency", "link:scheduler>redis", at=0.5, ended=1.0), {"over"}),
+        (fault("kill", "worker", at=0.5, ended=1.0), {"over"}),
+        (fault("flush", "redis", at=80.0), {"over"}),
+    ],
+    ids=["index cut off", "died between", "only slow", "elsewhere", "later"],
+)
+def test_a_job_that_redis_was_not_told_of_may_be_missed_until_the_next_reconcile(
+    disturbing: FiredFault, rules: set[str]
+) -> None:
+    run = replace(RUN, settings={**SETTINGS, "overshoot": 1})
+    three = [job("a", *DONE), job("b", *DONE), job("c", "submitted@4", "claimed@5", "completed@6")]
+    assert finds(check_bound, whole(*three, run=run, pending=samples(2, 2, 3, 2), fired=(disturbing,))) == rules
+    late = tuple(replace(sample, at=sample.at + 60) for sample in samples(2, 2, 3, 2))
+    assert finds(check_bound, whole(*three, run=run, pending=late, fired=(disturbing,))) == {"over"}
 
 
 @pytest.mark.parametrize(

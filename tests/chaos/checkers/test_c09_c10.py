@@ -195,6 +195,8 @@ WAITED = job("a", "submitted@1", "claimed@9", "completed@10")
         (("lost@4", "ready:a@5=5", "left:a@5.5", "complete@6"), {"complete-missing"}),
         (("ready:a@3=5", "lost@4", "complete@6", "ready:a@6.1=5"), {"complete-missing"}),
         (("lost@4", "ready:a@5=5", "claimed:a@5.8#w1.1", "complete@6"), set()),
+        (("lost@2", "ready:a@2.1=5", "claimed:a@2.5#w1.1", "complete@6"), set()),
+        (("ready:a@2.1=5", "claimed:a@2.5#w1.1", "lost@4", "complete@6"), {"complete-missing"}),
     ],
 )
 def test_complete_means_complete(steps: tuple[str, ...], rules: set[str]) -> None:
@@ -215,3 +217,11 @@ def test_complete_means_complete(steps: tuple[str, ...], rules: set[str]) -> Non
 )
 def test_a_job_that_need_not_be_there(other: Document) -> None:
     assert finds(check_rebuilt, whole(other, queue_events=index("lost@4", "complete@6"))) == set()
+
+
+def test_what_came_with_an_old_copy_was_never_seen_to_come() -> None:
+    copy = fault("old-copy", "redis", at=3.8, ended=4.2)
+    rebuilt = whole(WAITED, queue_events=index("lost@4", "complete@6"))
+    assert finds(check_rebuilt, more(rebuilt, fired=[copy])) == set()
+    emptied = whole(WAITED, queue_events=index("lost@4", "lost@5.5", "complete@7"), fired=(copy,))
+    assert finds(check_rebuilt, emptied) == {"complete-missing"}, "a later loss has nothing to do with the copy"

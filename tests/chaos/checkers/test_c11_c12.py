@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from tests.chaos.history import (
     CanaryHit,
-    Document,
     History,
     Leader,
     LogLine,
@@ -17,8 +16,6 @@ from tests.chaos.history import (
 
 from .c11_times import check_times
 from .c12_hygiene import check_hygiene
-from .c13_starts import check_starts
-from .c14_popped import check_popped
 from .histories import DONE, fault, finds, index, job, more, ran, submit, whole
 
 # -- C11: lease 4, sweep 1, probe 1, leader 4, election 4, rebuild 1000/s -------------------------------------------
@@ -136,6 +133,22 @@ def test_f_unstarted_claims_of_a_stopping_worker(at: float, rules: set[str]) -> 
     assert finds(check_times, replace(history, effects=effects)) == rules
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_e_a_job_that_holds_the_lock_of_python_counts_when_it_does_so_for_long(held: bool) -> None:
+    block = fault("hold-gil", "child", at=5, ended=12.0 if held else 7.0)
+    worker = Process("worker-0", "worker", 7, 0.0)
+    history = whole(WAITING, fired=(block,), processes=(worker,), probes=(Probe(4.0, "worker-0", True),))
+    assert set(check_times(history).rules) == ({"e no progress"} if held else set())
+
+
+def test_f_a_stop_in_the_middle_of_a_claim_counts() -> None:
+    stopped = fault("stop", "worker:claiming", at=3, owners=("w1",))
+    released = job("a", "submitted@1", "claimed@2:w1", "released@5.5", "claimed@6:w2", "completed@7")
+    history = whole(released, fired=(stopped,))
+    effects = tuple(effect for effect in history.effects if effect.attempt != 1)
+    assert finds(check_times, replace(history, effects=effects)) == {"f graceful stop"}
+
+
 def test_without_faults_there_is_nothing_to_measure() -> None:
     assert check_times(whole(WAITING)).looked_at == 0
 
@@ -191,89 +204,11 @@ def test_a_child_that_a_job_was_made_to_kill_did_not_die_by_itself() -> None:
     assert finds(check_hygiene, replace(pill, documents=(job("a", *DONE),))) == {"died"}
 
 
-# -- C13: three crashes end a job ----------------------------------------------------------------------------------
-
-
-def dies(times: int, last: str, *, word: str = "orphaned") -> Document:
-    steps = ["submitted@1"]
-    for number in range(times):
-        steps += [f"claimed@{2 + 2 * number}:w{number}", f"{word}@{3 + 2 * number}"]
-    return job("a", *steps, f"claimed@{2 + 2 * times}:w{times}", f"{last}@{3 + 2 * times}")
-
-
-def test_a_pill_that_was_stopped_in_time() -> None:
-    assert finds(check_starts, whole(replace(dies(2, "crash_loop"), crashes=3))) == set()
-    assert finds(check_starts, whole(dies(2, "completed"))) == set()
-
-
-@pytest.mark.parametrize("word", ["orphaned", "host_lost"])
-def test_a_pill_that_goes_on(word: str) -> None:
-    assert finds(check_starts, whole(dies(3, "completed", word=word))) == {"crash-limit"}
-
-
-def test_deaths_that_do_not_count() -> None:
-    unstarted = whole(dies(5, "completed"))
-    last_only = tuple(effect for effect in unstarted.effects if effect.attempt == 6)
-    assert finds(check_starts, replace(unstarted, effects=last_only)) == set(), "it had not started"
-    headway = more(unstarted, effects=[ran("a", 1, at=2.5, phase="step-1")])
-    assert finds(check_starts, headway) == set(), "it got further each time"
-    culprits = [
-        job(f"x{n}", "submitted@1", f"claimed@{2 + 2 * n}:w{n}", f"timeout@{2.5 + 2 * n}", "claimed@40", "completed@41")
-        for n in range(5)
-    ]
-    assert finds(check_starts, whole(dies(5, "completed"), *culprits)) == set(), "others were to blame"
-
-
-def test_more_retries_than_allowed() -> None:
-    steps = ("submitted@1", "claimed@2", "retry@3", "claimed@4", "timeout@5", "claimed@6", "failed@7")
-    assert finds(check_starts, whole(job("a", *steps, max_retries=2))) == set()
-    assert finds(check_starts, whole(job("a", *steps, max_retries=1))) == {"retry-limit"}
-
-
-def test_given_up_before_the_retries_were_used() -> None:
-    steps = ("submitted@1", "claimed@2", "retry@3", "claimed@4", "failed@5")
-    assert finds(check_starts, whole(job("a", *steps, max_retries=1))) == set()
-    assert finds(check_starts, whole(job("a", *steps, max_retries=2))) == {"gave-up-early"}
-    assert finds(check_starts, whole(job("a", *steps, max_retries=2, error_type="PermanentError"))) == set()
-
-
-def test_a_crash_count_that_its_log_does_not_explain() -> None:
-    assert finds(check_starts, whole(replace(dies(1, "crash_loop"), crashes=3))) == {"crash-count"}
-
-
-def test_completed_without_a_start() -> None:
-    history = whole(job("a", *DONE), job("b", *DONE))
-    assert finds(check_starts, replace(history, effects=history.effects[:1])) == {"never-started"}
-    silent = whole(job("a", *DONE), job("b", *DONE, job_type="noop"))
-    assert finds(check_starts, replace(silent, effects=silent.effects[:1])) == set(), "that type leaves no effects"
-
-
-def test_expired_before_its_time() -> None:
-    late = job("a", "submitted@1", "expired@9", expires_at=8.5)
-    assert finds(check_starts, whole(late, job("b", *DONE))) == set()
-    assert finds(check_starts, whole(replace(late, expires_at=20.0), job("b", *DONE))) == {"expired-early"}
-
-
-# -- C14 -----------------------------------------------------------------------------------------------------------
-
-WAITS = job("a", "submitted@1", "claimed@20:w2", "completed@21")
-POPPED = ("ready:a@1=5", "claimed:a@2=5#w1.1")
-
-
-def test_an_id_that_a_living_worker_took_and_forgot() -> None:
-    assert finds(check_popped, whole(WAITS, queue_events=index(*POPPED))) == {"forgotten"}
-    assert finds(check_popped, whole(job("a", "submitted@1"), queue_events=index(*POPPED))) == {"forgotten"}
-
-
-def test_an_id_that_was_claimed_put_back_or_finished() -> None:
-    assert finds(check_popped, whole(job("a", *DONE), queue_events=index(*POPPED))) == set()
-    assert finds(check_popped, whole(WAITS, queue_events=index(*POPPED, "ready:a@7=5"))) == set()
-    assert finds(check_popped, whole(WAITS, queue_events=index(*POPPED, "ready:a@8.5=5"))) == {"forgotten"}
-
-
-def test_an_id_whose_worker_or_index_or_store_is_gone() -> None:
-    taken = whole(WAITS, queue_events=index(*POPPED, "ready:a@10=5"))
-    assert finds(check_popped, taken) == {"forgotten"}
-    assert finds(check_popped, more(taken, fired=[fault("kill", "worker", at=2.1, owners=("w1",))])) == set()
-    assert finds(check_popped, more(taken, fired=[fault("pause", "mongod:majority", at=2.1, ended=6)])) == set()
-    assert finds(check_popped, whole(WAITS, queue_events=index(*POPPED, "lost@3"))) == set()
+def test_a_child_that_others_had_declared_dead_was_ended_for_that() -> None:
+    child = Process("worker-0/child", "child", 11, 0.0, ended=9.0, exit_code=None)
+    told = LogLine("worker-0", 8.8, "warning", "child.declared_dead", owner="w1")
+    away = fault("black-hole", "link:worker>mongod", at=3.0, ended=6.0)
+    assert finds(check_hygiene, hygiene(processes=(child,), log_lines=(told,), fired=(away,))) == set()
+    assert finds(check_hygiene, hygiene(processes=(child,), log_lines=(told,))) == {"falsely-dead"}
+    elsewhere = replace(told, process="worker-1")
+    assert finds(check_hygiene, hygiene(processes=(child,), log_lines=(elsewhere,), fired=(away,))) == {"died"}

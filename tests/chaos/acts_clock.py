@@ -13,9 +13,9 @@ from headrace.local.ports import LOOPBACK
 from .acts_processes import choose
 from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
-from .stack import Part
+from .parts import Part
 
-WITHIN_S = 8.0
+WITHIN_S = 30.0
 NEAR_S = 30.0
 """How near to the wanted offset a service's clock must be to count as set."""
 

@@ -14,7 +14,7 @@ from .acts_processes import blame, group, send
 from .failpoint_table import PLACES, Place
 from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
-from .stack import KEYS
+from .parts import KEYS
 
 PATIENCE_S = 30.0
 PROVOKE_S = 4.0

@@ -7,7 +7,7 @@ import signal
 
 from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
-from .stack import Part
+from .parts import Part
 
 SERVICES = ("scheduler", "worker", "recovery", "recovery:leader", "monitor")
 ROLES = {"child": "worker", "supervisor": "worker", "worker:claiming": "worker"}

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
-from .stack import KEYS
+from .parts import KEYS
 
 T = TypeVar("T")
 

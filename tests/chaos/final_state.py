@@ -14,8 +14,9 @@ import psutil
 
 from .documents import to_document
 from .history import CanaryHit, Effect, LogLine, Metric, PoolIndex, RedisKey, SlowCommand
+from .parts import KEYS, POOL
 from .recorder import Recorder
-from .stack import KEYS, POOL, Stack
+from .stack import Stack
 from .watchers import Watchers
 
 TOLD = frozenset({"settle.fenced", "audit.lost", "child.declared_dead"})

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from .outcome import commit, save_outcome
 from .plan import Plan, described
 from .replica_set import ReplicaSet
-from .run import commit, run_plan, save_outcome
+from .run import run_plan
 from .table import Row, row_of, save_results, show_line
 
 OVERHEAD_S = 14.0

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .outcome import Outcome, commit, save_outcome
 from .replica_set import ReplicaSet
-from .run import Outcome, commit, run_plan, save_outcome
+from .run import run_plan
 from .scenarios import SCENARIOS, Scenario
 from .table import machine, row_of, show_line
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
 from headrace.contracts.errors import HeadraceError
 from headrace.local.ports import LOOPBACK
-from headrace.scheduler.intake import MAX_BATCH
 
 from . import (  # noqa: F401 -- they register themselves
     acts_clock,
@@ -30,22 +26,22 @@ from . import (  # noqa: F401 -- they register themselves
 )
 from .calls import Calls
 from .checkers.every import check
-from .checkers.report import Report
 from .final_state import canaries_of, look_at_arguments, read_effects, read_logs, read_metrics, read_stores
-from .history import History, Run
+from .history import Run
 from .nemesis import Ground, Nemesis
+from .outcome import Outcome, commit
+from .parts import POOL
 from .plan import CALM_S, Plan
+from .promises import bounds_for, settings_for
 from .recorder import Clock, Recorder
 from .redis_copy import ChaosRedis
-from .replica_set import ELECTION_S, ReplicaSet
+from .replica_set import ReplicaSet
+from .rest import Rest
 from .sink import FencedSink
-from .stack import POOL, Stack
+from .stack import Stack
 from .watchers import Watchers
 from .workload import Sinks, Workload
 
-HEARTBEAT_S, LEASE_S, INTERVAL_S, GRACE_S = 0.5, 2.0, 2.0, 3.0
-SLOTS = 4
-LOOK_S = 4.0
 COMPLETE_S = 8.0
 """How long to wait for the first rebuild; a recovery that does none is for the checkers to see."""
 WARM_UP_S = 0.8
@@ -53,60 +49,8 @@ WARM_UP_S = 0.8
 ACCEPTED_S = 15.0
 QUIET_S = 60.0
 """How long everything may take to come to rest after the last fault was healed."""
-BOUNDS = {
-    "heartbeat": HEARTBEAT_S,
-    "lease": LEASE_S,
-    "sweep": 2.0,  # two duties of a second each: to declare a death, and to hand back
-    "probe": 1.0,
-    "leader_ttl": 4.0,
-    "rebuild_rate": 10_000.0,
-    "election": ELECTION_S,
-    "cancel": 5.0,
-    "horizon": 0.02,
-    "max_crashes": 3,
-    "hard_limit": 10.0,
-    "slots": SLOTS,
-    "progress_limit": 3.0,
-    "slack": 2.5,
-    "slow_command": 0.15,  # the machine has more processes than cores
-    "sockets_slack": 60,  # connection pools grow under faults up to their limits, and keep what they have
-}
-
 
 Script = Callable[[Ground], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run showed."""
-
-    plan: Plan
-    history: History
-    reports: tuple[Report, ...]
-    failures: Mapping[str, str]
-    """Faults that did not fire, and why."""
-    trouble: str | None
-    """Why the run itself did not come to its end."""
-    seconds: float
-    folder: Path
-
-    @property
-    def passed(self) -> bool:
-        """Whether every promise was kept, and every planned fault fired."""
-        return self.trouble is None and not self.failures and all(report.passed for report in self.reports)
-
-
-def settings_for(plan: Plan, more: Mapping[str, str]) -> dict[str, str]:
-    """The services' settings."""
-    return {
-        "JOB_WORKER_HEARTBEAT_SECONDS": str(HEARTBEAT_S),
-        "JOB_LEASE_SECONDS": str(LEASE_S),
-        "JOB_RECOVERY_INTERVAL_SECONDS": str(INTERVAL_S),
-        "JOB_SHUTDOWN_GRACE_SECONDS": str(GRACE_S),
-        "JOB_QUEUE_SIZE_LIMIT": str(plan.load.bound),
-        "JOB_MAX_WORKERS": str(SLOTS),
-        **more,
-    }
 
 
 async def run_plan(
@@ -201,7 +145,7 @@ class _Run:
         await self._watchers.start()
         await self._load_and_faults()
         self._healed_at = self.clock.now()
-        await self._until_quiet()
+        await Rest(self.stack, self._watchers).reached(within=self._quiet_s)
         self._quiet_at = self.clock.now()
         self._watchers.weigh()
         await self._watchers.stop()
@@ -272,38 +216,6 @@ class _Run:
                 return
             await asyncio.sleep(0.1)
 
-    async def _until_quiet(self) -> None:
-        """All jobs over, Redis empty and complete, and one full pass of recovery since."""
-        deadline = self.clock.now() + self._quiet_s
-        since: float | None = None
-        while self.clock.now() < deadline:
-            with suppress(TimeoutError):  # whatever a look waits for, the deadline is kept
-                async with asyncio.timeout(LOOK_S):
-                    if not await self._at_rest():
-                        since = None
-                    elif since is None:
-                        since = time.time()
-                    elif await self._last_full_pass() > since:
-                        return
-            await asyncio.sleep(0.2)
-
-    async def _at_rest(self) -> bool:
-        try:
-            if await self._watchers.database.jobs.count_documents({"state": {"$in": ["queued", "processing"]}}):
-                return False
-            depths = await self._watchers.queue.depths(POOL)
-        except Exception:  # noqa: BLE001 -- a store that is not back yet is not at rest
-            return False
-        return depths.complete and not (sum(depths.waiting.values()) or depths.delayed or depths.in_flight)
-
-    async def _last_full_pass(self) -> float:
-        passes = [
-            (await self.stack.metrics(part)).get(("job_recovery_last_full_pass_seconds", ()), 0.0)
-            for part in self.stack.of_role("recovery")
-            if part.runs
-        ]
-        return max(passes, default=0.0)
-
     async def clean_up(self) -> None:
         """Stop everything, and read what only then is whole: effects and logs."""
         await self._watchers.stop()
@@ -322,16 +234,10 @@ class _Run:
             wall_at_zero=self.clock.wall_at_zero,
             healed_at=self._healed_at,
             quiet_at=self._quiet_at,
-            settings={**BOUNDS, "overshoot": MAX_BATCH * (self.plan.parts["scheduler"] - 1), **self._promises},
+            settings=bounds_for(self.plan, self._promises),
             bounds={POOL: self.plan.load.bound},
             canaries=canaries_of(self.stack)[:1],
         )
-
-
-def commit() -> str:
-    """Of the checkout."""
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def _drop(replica_set: ReplicaSet, database: str) -> None:
@@ -340,9 +246,3 @@ def _drop(replica_set: ReplicaSet, database: str) -> None:
         replica_set.members[number].drop_database(database)
     except Exception as error:  # noqa: BLE001 -- nobody will read it again
         sys.stderr.write(f"the database of the run was not dropped: {error}\n")
-
-
-def save_outcome(outcome: Outcome) -> None:
-    """Write the reports beside the history."""
-    text = json.dumps([report.to_json() for report in outcome.reports], indent=1)
-    (outcome.folder / "reports.json").write_text(text + "\n", encoding="utf-8")

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import signal
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import psutil
 from prometheus_client.parser import text_string_to_metric_families
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from headrace.local.mongo_server import REPLICA_SET
 from headrace.local.ports import LOOPBACK, free_port
 from headrace.local.service import ServiceFailedError, ServiceProcess, service_spec
-from headrace.runtime.queue import Keys
-from headrace.worker.child import SPEC_VARIABLE
 
-from .history import Process
+from .accounts import LOOK_S, Accounts
 from .mongo_wire import RenamesMembers
+from .parts import NAMESPACE, POOLS_FILE, Part
 from .proxy import Link
 from .recorder import Recorder
 from .redis_copy import ChaosRedis
@@ -34,63 +26,9 @@ from .replica_set import ReplicaSet
 
 SKEWED = Path(__file__).parent / "skewed"
 RESTART_S = 0.3
-LOOK_S = 0.1
-NAMESPACE = "chaos"
-POOL = "test"
-KEYS = Keys(NAMESPACE).pool(POOL)
-POOLS_FILE = """
-[pools.test]
-min_slots = 4
-max_slots = 4
-slots_per_process = 4
-memory_limit_mb = 400
-[pools.default]
-min_slots = 0
-max_slots = 0
-[pools.crawl]
-min_slots = 0
-max_slots = 0
-"""
 
 
-@dataclass
-class Child:
-    """A worker child that was seen."""
-
-    part: str
-    pid: int
-    incarnation: str
-    started: float
-    ended: float | None = None
-
-
-@dataclass
-class Part:
-    """One service, over all its processes."""
-
-    name: str
-    role: str
-    port: int
-    links: dict[str, Link]
-    env: dict[str, str]
-    process: ServiceProcess | None = None
-    started: float = 0.0
-    wanted: bool = True
-    """Whether it is started again when it ends."""
-    pids: list[int] = field(default_factory=list)
-
-    @property
-    def pid(self) -> int:
-        """Of the process that runs, or ran last."""
-        return self.pids[-1]
-
-    @property
-    def runs(self) -> bool:
-        """Whether there is a process (it may be paused)."""
-        return self.process is not None and self.process.exit_code is None
-
-
-class Stack:
+class Stack(Accounts):
     """The services of one run, on stores that are started already.
 
     Args:
@@ -111,24 +49,13 @@ class Stack:
         database: str,
         clocks: bool = False,
     ) -> None:
-        self.folder = folder
-        self.recorder = recorder
-        self.clock = recorder.clock
+        super().__init__(folder=folder, recorder=recorder, replica_set=replica_set, database=database)
         self.redis = redis
-        self.replica_set = replica_set
-        self.database = database
         self.settings = dict(settings)
-        self.parts: dict[str, Part] = {}
         self.clients: dict[str, Link] = {}
         """The way of clients to each scheduler."""
-        self.children: dict[int, Child] = {}
-        self.blamed: dict[int, str] = {}
-        """Process → the fault that is to end it."""
-        self.armed: dict[tuple[str, str], str] = {}
-        """Failpoint and what it is to do → the fault that armed it."""
         self.mongod_failpoints = asyncio.Lock()
         self._clocks = clocks
-        self._stopping_at = float("inf")
         self._counts = dict(parts)
         self._keeper: asyncio.Task[None] | None = None
         self._links: list[Link] = []
@@ -138,10 +65,6 @@ class Stack:
     def links(self, pattern: str) -> list[Link]:
         """The links of a name such as `worker-0>redis`, `worker-0>mongod` (all members) or `client>scheduler-0`."""
         return [link for link in self._links if link.name == pattern or link.name.startswith(pattern + "-")]
-
-    def of_role(self, role: str) -> list[Part]:
-        """All services of a role."""
-        return [part for part in self.parts.values() if part.role == role]
 
     # -- start and stop ------------------------------------------------------------------------------------------
 
@@ -206,8 +129,8 @@ class Stack:
 
     async def stop(self) -> None:
         """Stop the services as an operator would, and note who is left after that."""
-        self._see_children()
-        self._stopping_at = self.clock.now()
+        self.see_children()
+        self.stopping_at = self.clock.now()
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -217,43 +140,14 @@ class Stack:
                 part.process.terminate()
         deadline = self.clock.now() + 15
         while any(part.runs for part in self.parts.values()) and self.clock.now() < deadline:
-            self._see_children()
+            self.see_children()
             await asyncio.sleep(LOOK_S)
-        self._see_children()
+        self.see_children()
         for part in self.parts.values():
-            self._note_end(part, by="stop")
-        await self._note_leftovers()
+            self.note_end(part, by="stop")
+        await self.note_leftovers()
         for link in self._links:
             await link.close()
-
-    async def _note_leftovers(self) -> None:
-        deadline = self.clock.now() + 3
-        while any(_exists(child.pid) for child in self.children.values()) and self.clock.now() < deadline:
-            await asyncio.sleep(LOOK_S)
-        self._see_children()
-        exits = await asyncio.to_thread(self._exits)
-        for child in self.children.values():
-            left = _exists(child.pid)
-            self._note_child(child, code=exits.get(child.incarnation), left=left)
-            if left:
-                self.signal(child.pid, signal.SIGKILL)
-        for part in self.parts.values():
-            if part.process is not None:
-                part.process.kill()
-
-    def _exits(self) -> dict[str, int]:
-        """How children ended, as their supervisors wrote it: incarnation → exit code, negative for a signal."""
-        found = {}
-        try:
-            client: MongoClient[dict[str, Any]]
-            with MongoClient(self.replica_set.url, serverSelectionTimeoutMS=5000) as client:
-                workers: list[dict[str, Any]] = list(client[self.database].workers.find({"exit": {"$ne": None}}))
-                for worker in workers:
-                    how = worker["exit"]
-                    found[worker["_id"]] = -how["signal"] if how.get("signal") else how.get("code")
-        except PyMongoError:
-            return {}  # no primary at the end: the run says so where it reads the jobs
-        return {incarnation: code for incarnation, code in found.items() if code is not None}
 
     # -- processes -----------------------------------------------------------------------------------------------
 
@@ -329,130 +223,11 @@ class Stack:
 
     async def _keep(self) -> None:
         while True:
-            self._see_children()
+            self.see_children()
             for part in self.parts.values():
                 if part.process is not None and not part.runs:
-                    self._note_end(part)
+                    self.note_end(part)
                     if part.wanted:
                         await asyncio.sleep(RESTART_S)
                         await self._start(part)
             await asyncio.sleep(LOOK_S)
-
-    def _note_end(self, part: Part, *, by: str | None = None) -> None:
-        if part.process is None:
-            return
-        code = part.process.exit_code
-        self.recorder.add(
-            "process",
-            Process(
-                name=part.name,
-                role=part.role,
-                pid=part.process.pid,
-                started=part.started,
-                ended=self.clock.now() if code is not None else None,
-                exit_code=code,
-                ended_by=self._culprit(part.process.pid) or by,
-                alive_after=code is None,
-            ),
-        )
-        if code is not None:
-            part.process = None
-
-    def _see_children(self) -> None:
-        for part in self.of_role("worker"):
-            if not part.runs:
-                continue
-            with contextlib.suppress(psutil.Error):
-                for process in psutil.Process(part.pid).children():
-                    if process.pid not in self.children:
-                        self._see_child(part, process)
-        for child in self.children.values():
-            if child.ended is None and not _exists(child.pid):
-                child.ended = self.clock.now()
-
-    def _see_child(self, part: Part, process: psutil.Process) -> None:
-        try:
-            spec = json.loads(process.environ().get(SPEC_VARIABLE, "{}"))
-        except (psutil.Error, OSError):
-            return
-        if "incarnation" in spec:
-            self.children[process.pid] = Child(part.name, process.pid, spec["incarnation"], self.clock.now())
-
-    def _note_child(self, child: Child, *, code: int | None, left: bool) -> None:
-        self.recorder.add(
-            "process",
-            Process(
-                name=f"{child.part}/child",
-                role="child",
-                pid=child.pid,
-                started=child.started,
-                ended=child.ended,
-                exit_code=code,
-                ended_by=self._culprit(child.pid) or ("stop" if self._stopped_with(child) else None),
-                alive_after=left,
-            ),
-        )
-
-    def _stopped_with(self, child: Child) -> bool:
-        """Whether it ended as its service was stopped at the run's end, and not by itself before."""
-        return child.ended is not None and child.ended >= self._stopping_at
-
-    def _failpoints(self, role: str) -> Path:
-        """Where the failpoints of a role are armed; who of the role comes there first takes one."""
-        return self.folder / "failpoints" / role
-
-    def arm(self, role: str, name: str, action: str, fault: str) -> None:
-        """Let the next process of a role that passes a failpoint do something there."""
-        self.armed[name, action] = fault
-        folder = self._failpoints(role)
-        draft = folder / f".{name}"
-        draft.write_text(action)
-        draft.rename(folder / name)
-
-    def fired(self, role: str, name: str, action: str) -> tuple[int, float] | None:
-        """Who passed an armed failpoint, and when on the run's clock; None: nobody yet."""
-        for file in self._failpoints(role).glob(f"{name}.*.fired"):
-            if file.read_text() == action:
-                pid, nanoseconds, _ = file.name.removeprefix(f"{name}.").split(".")
-                return int(pid), self.clock.of_monotonic(int(nanoseconds) / 1e9)
-        return None
-
-    def _culprit(self, pid: int) -> str | None:
-        """The fault that ended a process: by a signal, or by a failpoint that it passed."""
-        for file in (self.folder / "failpoints").glob(f"*/*.{pid}.*.fired"):
-            action = file.read_text()
-            name = file.name.split(f".{pid}.")[0]
-            if action.startswith("exit137") and (name, action) in self.armed:
-                return self.armed[name, action]
-        return self.blamed.get(pid)
-
-    def living_children(self, name: str) -> list[Child]:
-        """The children of a worker that run."""
-        self._see_children()
-        return [child for child in self.children.values() if child.part == name and child.ended is None]
-
-    def part_of(self, pid: int) -> str:
-        """The service that a process belongs to, or belonged to."""
-        if pid in self.children:
-            return self.children[pid].part
-        return next((part.name for part in self.parts.values() if pid in part.pids), "")
-
-    def incarnations(self, pids: list[int]) -> tuple[str, ...]:
-        """Of the children among these processes."""
-        return tuple(self.children[pid].incarnation for pid in pids if pid in self.children)
-
-    @staticmethod
-    def signal(pid: int, number: signal.Signals) -> bool:
-        """Send one of our own processes a signal. False: it is gone."""
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return False
-        return True
-
-
-def _exists(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from .run import Outcome, commit
+from .outcome import Outcome, commit
 
 Row = Mapping[str, Any]
 COLUMNS = (

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from . import run  # noqa: F401 -- the acts register themselves
+from .draws import DRAWS
 from .failpoint_table import PLACES
 from .lanes import share_out
 from .nemesis import act_of
-from .plan import DRAWS, Plan, failpoint_plan, fault_of, hardship_plan, make_plan
+from .plan import Plan, failpoint_plan, fault_of, hardship_plan, make_plan
 from .stack import SKEWED
 
 ROOT = Path(__file__).parents[2]

@@ -24,8 +24,9 @@ from headrace.runtime.store.database import Database
 
 from .documents import to_document
 from .history import Leader, PendingSample, Probe, ResourceSample
+from .parts import NAMESPACE, POOL
 from .redis_monitor import Reader, watch_redis
-from .stack import NAMESPACE, POOL, Stack
+from .stack import Stack
 
 PENDING_S = 0.1
 PROBE_S = 0.4

@@ -65,9 +65,10 @@ class Watchers:
 
     async def stop(self) -> None:
         """End all but the direct stores."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while left := [task for task in self._tasks if not task.done()]:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=1)  # a driver may answer a cancel with an error of its own: once more then
 
     async def close(self) -> None:
         """Close the direct stores."""

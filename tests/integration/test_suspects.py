@@ -13,12 +13,13 @@ from headrace.testing.executors import read_effects
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 
+@pytest.mark.parametrize("how", ["signal", "segfault"])
 async def test_hazard_17_a_pill_is_dead_after_three_starts_and_the_innocent_beside_it_all_succeed(
-    whole: Whole, tmp_path: Path
+    whole: Whole, tmp_path: Path, how: str
 ) -> None:
     effects = tmp_path / "effects"
     innocent = [await whole.client.submit("test.sleep", {"seconds": 1.0}) for _ in range(4)]
-    pill = await whole.client.submit("test.die", {"effects": str(effects), "after_seconds": 0.2})
+    pill = await whole.client.submit("test.die", {"effects": str(effects), "after_seconds": 0.2, "how": how})
     innocent += [await whole.client.submit("test.sleep", {"seconds": 1.0}) for _ in range(3)]
     ended = await asyncio.gather(*(whole.client.wait(job.id, timeout=60) for job in [pill, *innocent]))
     dead, *others = ended

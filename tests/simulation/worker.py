@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Coroutine
 from contextvars import Context
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from headrace.contracts.config import JobConfig
@@ -22,6 +22,7 @@ from headrace.worker import child_parts, pool_manager
 from headrace.worker.board import HEADER, MAGIC, Board, size_of
 from headrace.worker.child_process import ChildProcess, Ending
 from headrace.worker.child_spec import ChildSpec
+from headrace.worker.child_watch import ChildWatch
 from headrace.worker.context import RunningContext
 from headrace.worker.feed import Feed
 from headrace.worker.held import Held
@@ -90,10 +91,10 @@ class SimRunner(Runner):
             running = asyncio.create_task(self._run_async(held, executor, context, payload_of(executor, held.job)))
             held.settlement = await running
         except Exception as error:  # noqa: BLE001 -- as in `Runner.run`
-            held.settlement = self._settle_error(held, error)
+            held.settlement = self._endings.of_error(held, error)
         finally:
             held.end()
-            self._contexts.pop(held, None)
+            self.running.end(held)
             self._board.end(slot)
         self.run_times.add(held.job.timeout_seconds)  # unknown run times: nothing is claimed ahead
 
@@ -114,7 +115,7 @@ class SimJobWorker(JobWorker):
         self._executors = {name: executor() for name, executor in simulation().executors.items()}
         self._board = board
         self._thread: Any = _Thread(asyncio.get_running_loop())
-        self._scratch_root = Path("/nowhere")
+        self._scratch_root = Path(spec.scratch)
         self._tasks: list[asyncio.Task[Any]] = []
         self._poke_sent = False
 
@@ -167,6 +168,7 @@ class SimChild(ChildProcess):
         self.silent = self.asked = False
         self.idle_since = None
         self._orders = [board.order]
+        self.scratch: Any = SimpleNamespace(remove=lambda: None)
         self.ended = loop.create_future()
         self.stop = asyncio.Event()
         self.actor = f"child-{self.pid}"
@@ -179,7 +181,7 @@ class SimChild(ChildProcess):
         board.hold(0, False)
         board.allow(plan.slots if allowed is None else allowed)
         child = SimChild(incarnation, plan, board)
-        spec = ChildSpec(incarnation, plan.pool, plan.types, plan.slots, board.descriptor, grace_seconds)
+        spec = ChildSpec(incarnation, plan.pool, plan.types, plan.slots, board.descriptor, grace_seconds, "/nowhere")
         sim.add_child(child, lambda: child.live(spec))
         return child
 
@@ -237,12 +239,13 @@ class SimService(JobWorkerService):
             lease_seconds=self.config.lease_seconds,
             grace_seconds=self.config.shutdown_grace_seconds,
         )
+        self.watch = ChildWatch(self.pools, self._timeouts, lease_seconds=self.config.lease_seconds)
         self.pools.resize({POOL: slots})
         self.pools.reconcile()
         heartbeat = self.config.worker_heartbeat_seconds
         duties: tuple[Coroutine[Any, Any, None], ...] = (
             every(heartbeat, self.renew, name="renew", stop=self._stop),
-            every(WATCH_SECONDS, self.watch, name="watch", stop=self._stop),
+            every(WATCH_SECONDS, self.watch.run_once, name="watch", stop=self._stop),
             every(POOLS_SECONDS, self._reconcile, name="pools", stop=self._stop),
         )
         self._tasks = [asyncio.create_task(duty) for duty in duties]
@@ -258,9 +261,6 @@ class SimService(JobWorkerService):
 
     async def beat(self) -> Any:
         """Nobody looks at heartbeats here."""
-
-    def _watch_memory(self, child: ChildProcess) -> int:
-        return 0
 
 
 REPLACED: tuple[tuple[ModuleType, str, Any], ...] = (

@@ -104,13 +104,14 @@ async def test_die_spares_later_attempts() -> None:
     assert await Die().execute(Context(attempt=2), DiePayload(until_attempt=1)) == 2  # type: ignore[arg-type]
 
 
-def test_die_ends_its_process_as_a_crash_would() -> None:
+@pytest.mark.parametrize(("how", "number"), [("signal", signal.SIGKILL), ("segfault", signal.SIGSEGV)])
+def test_die_ends_its_process_as_a_crash_would(how: str, number: signal.Signals) -> None:
     code = (
         "import asyncio, types\n"
         "from headrace.testing.executors import Die, DiePayload\n"
-        "asyncio.run(Die().execute(types.SimpleNamespace(attempt=1, job_id='j'), DiePayload()))"
+        "asyncio.run(Die().execute(types.SimpleNamespace(attempt=1, job_id='j'), DiePayload(how='%s')))"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", code % how], timeout=60).returncode == -number
 
 
 async def test_die_by_memory_takes_it_and_waits_to_be_ended(tmp_path: Path) -> None:
@@ -141,6 +142,13 @@ def test_a_block_that_holds_the_lock_of_python_lets_no_other_thread_turn() -> No
     thread.join()
     assert ended - began >= 0.3
     assert not [at for at in turned if began + 0.05 < at < ended - 0.05]
+
+
+def test_a_block_that_receives_waits_for_a_peer_that_says_nothing() -> None:
+    thread = threading.Thread(target=Block().execute, args=(Context(), BlockPayload(receives=True)), daemon=True)
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
 
 
 def test_block_blocks_its_thread_in_one_piece_or_in_slices(tmp_path: Path) -> None:

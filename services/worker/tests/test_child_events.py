@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,7 +36,7 @@ TYPES = ("test.sleep", "test.fail", "test.steps", "noop")
 async def booted(stage: Stage, config: JobConfig) -> AsyncIterator[None]:
     """A child that serves the pool of the tests until the end."""
     board = Board.create(2)
-    spec = ChildSpec(new_incarnation(), TEST_POOL, TYPES, 2, os.dup(board.descriptor), 5.0)
+    spec = ChildSpec(new_incarnation(), TEST_POOL, TYPES, 2, os.dup(board.descriptor), 5.0, tempfile.mkdtemp())
     await stage.incarnations.register(
         spec.incarnation,
         service="s",

@@ -18,7 +18,7 @@ from headrace.contracts.job import Job
 from headrace.contracts.states import JobState, Reason
 from headrace.runtime.store.values import Settlement
 from headrace.testing.eventually import eventually
-from headrace.worker import context as context_module
+from headrace.worker import sync_context
 from headrace.worker.context import RunningContext
 from headrace.worker.held import Held, Phase, Stop
 from headrace.worker.interrupt import SoftLimit, interrupt_thread
@@ -218,7 +218,7 @@ async def test_plain_functions_have_waiting_forms(scene: Scene) -> None:
 async def test_a_time_limit_reaches_a_plain_function_that_waits_for_mongodb(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context_module, "INTERRUPT_CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(sync_context, "INTERRUPT_CHECK_SECONDS", 0.05)
     held, context = await scene.open()
     ident: list[int] = []
 
@@ -242,7 +242,7 @@ async def test_a_time_limit_reaches_a_plain_function_that_waits_for_mongodb(
 
 
 async def test_a_slow_answer_is_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context_module, "INTERRUPT_CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(sync_context, "INTERRUPT_CHECK_SECONDS", 0.02)
     _, context = await scene.open()
 
     async def slow() -> str:
@@ -253,9 +253,9 @@ async def test_a_slow_answer_is_waited_for(scene: Scene, monkeypatch: pytest.Mon
         await asyncio.sleep(0.05)
         raise TimeoutError("its own")
 
-    assert await asyncio.to_thread(context.wait, slow) == "there"
+    assert await asyncio.to_thread(context.sync.wait, slow) == "there"
     with pytest.raises(TimeoutError, match="its own"):
-        await asyncio.to_thread(context.wait, late)
+        await asyncio.to_thread(context.sync.wait, late)
 
 
 async def test_scratch_folders_are_made_on_first_use_and_removed_with_everything_in_them(scene: Scene) -> None:

@@ -22,6 +22,7 @@ from headrace.runtime.process.ids import new_incarnation
 from headrace.runtime.store.job_types import JobType
 from headrace.runtime.store.orphans import decide_orphan
 from headrace.testing.eventually import eventually
+from headrace.worker import child_watch
 from headrace.worker import service as service_module
 from headrace.worker.child_end import LOST_CODE
 from headrace.worker.child_process import ChildProcess
@@ -139,7 +140,7 @@ async def test_hazard_9_a_job_that_holds_the_interpreters_lock_is_ended_at_its_h
 ) -> None:
     write_plugin(tmp_path, HOG, {"hog": "Hog", "patient": "Patient"})
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(service_module, "HARD_LIMIT_SECONDS", 1.0)
+    monkeypatch.setattr(child_watch, "HARD_LIMIT_SECONDS", 1.0)
 
     async def found(*, test_mode: bool) -> list[JobType]:
         return [JobType(name, ExecutionPolicy(pool="plug", slots_per_process=2), {}) for name in ("hog", "patient")]

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ class Rig:
     def __init__(self, stage: Stage, config: JobConfig, *, slots: int, grace_seconds: float) -> None:
         self.stage = stage
         self.board = Board.create(slots)
-        self.spec = ChildSpec(new_incarnation(), TEST_POOL, TYPES, slots, os.dup(self.board.descriptor), grace_seconds)
+        descriptor, scratch = os.dup(self.board.descriptor), tempfile.mkdtemp()
+        self.spec = ChildSpec(new_incarnation(), TEST_POOL, TYPES, slots, descriptor, grace_seconds, scratch)
         self.worker = JobWorker(self.spec, config, load_executors(test_mode=True, only=TYPES))
         self.drained = False
 
@@ -238,7 +240,7 @@ def exits(monkeypatch: pytest.MonkeyPatch, kept_signals: None) -> list[int]:
 
 def spec_text(board: Board, types: tuple[str, ...] = ("noop",)) -> str:
     fields = {"incarnation": new_incarnation(), "pool": "default", "types": types, "slots": 1, "grace_seconds": 1.0}
-    return json.dumps({**fields, "board_descriptor": os.dup(board.descriptor)})
+    return json.dumps({**fields, "scratch": tempfile.mkdtemp(), "board_descriptor": os.dup(board.descriptor)})
 
 
 def test_a_child_whose_supervisor_is_gone_from_the_start_boots_and_drains(

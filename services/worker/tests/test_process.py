@@ -23,7 +23,7 @@ from headrace.local.ports import free_port
 from headrace.local.stores import MongoServer, RedisServer
 from headrace.testing.eventually import eventually
 
-SERVING = 30
+SERVING = 60
 
 
 class Service:
@@ -50,7 +50,7 @@ class Service:
         ready = await eventually(lambda: self.events("service.ready"), within=SERVING, what="the service")
         return str(ready[0]["url"])
 
-    async def ended(self, *, within: float = 20) -> int:
+    async def ended(self, *, within: float = 60) -> int:
         await eventually(lambda: self.process.poll() is not None, within=within, what="the end of the process")
         return int(self.process.returncode)
 

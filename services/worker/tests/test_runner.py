@@ -23,7 +23,7 @@ from headrace.contracts.errors import JobCancelled, LeaseLost, PermanentError
 from headrace.contracts.executor import ExecutionPolicy, JobExecutor
 from headrace.contracts.states import JobState, Reason
 from headrace.testing.builders import make_job
-from headrace.worker import runner as runner_module
+from headrace.worker import running
 from headrace.worker.board import Board
 from headrace.worker.held import Held, Phase, Stop
 from headrace.worker.interrupt import AskedToStop, SoftLimit, interrupt_thread
@@ -94,7 +94,7 @@ class Rig:
 
     def enforce(self) -> None:
         """One pass over the limits."""
-        asyncio.run_coroutine_threadsafe(self.runner.enforce_limits(), self.loop_thread.loop).result()
+        asyncio.run_coroutine_threadsafe(self.runner.running.enforce_limits(), self.loop_thread.loop).result()
 
     def close(self) -> None:
         self.loop_thread.stop()  # type: ignore[no-untyped-call]
@@ -342,7 +342,7 @@ def test_a_plain_function_over_its_limit_times_out(rig: Rig) -> None:
 def test_a_plain_function_that_does_not_look_is_interrupted_a_while_after_it_was_asked_to_stop(
     rig: Rig, stop: Stop, expected: tuple[str, str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "COOPERATE_SECONDS", 0.1)
+    monkeypatch.setattr(running, "COOPERATE_SECONDS", 0.1)
     held = make_held("plain")
 
     def body(_: Any) -> None:

@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -150,7 +151,7 @@ class DiePayload(EffectPayload):
 
     until_attempt: int = 1000
     after_seconds: float = 0.0
-    how: Literal["signal", "memory"] = "signal"
+    how: Literal["signal", "segfault", "memory"] = "signal"
     """`memory`: it takes `megabytes` and waits to be ended for it, as long as `patience_seconds`."""
     megabytes: int = Field(default=600, ge=1, le=4096)
     patience_seconds: float = Field(default=10.0, ge=0)
@@ -170,6 +171,8 @@ class Die(JobExecutor[DiePayload]):
             await asyncio.sleep(payload.after_seconds)
             if payload.how == "signal":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if payload.how == "segfault":
+                ctypes.string_at(0)
             taken = b"x" * (payload.megabytes * 1_048_576)  # written, so that it counts
             await asyncio.sleep(payload.patience_seconds)
             del taken
@@ -183,6 +186,8 @@ class BlockPayload(EffectPayload):
     cooperative: bool = False
     slices: bool = True
     """False: one sleep inside C, which no exception can end."""
+    receives: bool = False
+    """Whether it waits for a peer that says nothing, however long; no exception ends that either."""
     hold_gil: bool = False
     """Whether that sleep keeps Python's lock, so that no other thread of the process turns."""
 
@@ -201,6 +206,9 @@ class Block(JobExecutor[BlockPayload]):
             ctypes.PyDLL(None).usleep(int(payload.seconds * 1e6))
             payload.note(context, "end")
             return "slept"
+        if payload.receives:
+            here, _peer = socket.socketpair()
+            here.recv(1)
         if not payload.slices:
             time.sleep(payload.seconds)
             return "slept"

@@ -19,6 +19,7 @@ from headrace.contracts.heartbeat import ChildBeat, ExitRecord, RunningJob
 from headrace.worker.board import Board, Started, slots_of
 from headrace.worker.child import SPEC_VARIABLE
 from headrace.worker.pools import ChildPlan
+from headrace.worker.scratch import ScratchFolder
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,18 @@ class Ending:
 class ChildProcess:
     """One running child. Made by `spawn`; `ended` resolves once, when the process is gone."""
 
-    def __init__(self, incarnation: str, plan: ChildPlan, board: Board, process: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self,
+        incarnation: str,
+        plan: ChildPlan,
+        board: Board,
+        scratch: ScratchFolder,
+        process: subprocess.Popen[bytes],
+    ) -> None:
         self.incarnation = incarnation
         self.plan = plan
         self.board = board
+        self.scratch = scratch
         self.pid = process.pid
         self.began = time.monotonic()
         self.culprit: str | None = None
@@ -72,6 +81,7 @@ class ChildProcess:
         board = Board.create(plan.slots)
         board.hold(0, False)
         board.allow(plan.slots if allowed is None else allowed)
+        scratch = ScratchFolder(incarnation)
         spec = {
             "incarnation": incarnation,
             "pool": plan.pool,
@@ -79,6 +89,7 @@ class ChildProcess:
             "slots": plan.slots,
             "board_descriptor": board.descriptor,
             "grace_seconds": grace_seconds,
+            "scratch": str(scratch.path),
             "max_jobs": plan.max_jobs,
             "cpu_seconds": plan.cpu_seconds,
         }
@@ -87,11 +98,11 @@ class ChildProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={**os.environ, SPEC_VARIABLE: json.dumps(spec)},
-            pass_fds=(board.descriptor,),
+            pass_fds=(board.descriptor, scratch.descriptor),
         )
         assert process.stdin is not None
         os.set_blocking(process.stdin.fileno(), False)  # a stopped child must not stop its supervisor
-        return ChildProcess(incarnation, plan, board, process)
+        return ChildProcess(incarnation, plan, board, scratch, process)
 
     @property
     def held(self) -> int:
@@ -170,10 +181,9 @@ class ChildProcess:
         ending = Ending(self._record(self._process.returncode, usage.ru_maxrss * 1024), tuple(self.board.running()))
         if self._process.stdin is not None:
             self._process.stdin.close()
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the service ends, and nobody asks any more
             loop.call_soon_threadsafe(self._tell, ending)
-        except RuntimeError:  # the loop is closed: the service ends, and nobody asks any more
-            return
+        self.scratch.remove()
 
     def _tell(self, ending: Ending) -> None:
         if not self.ended.done():  # whoever waited for it may have been cancelled, and the future with it

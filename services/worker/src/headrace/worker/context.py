@@ -7,13 +7,11 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
-from dramatiq.threading import Interrupt
 from pydantic import JsonValue
 
 from headrace.contracts.errors import JobCancelled, LeaseLost, StoreUnavailableError
@@ -25,11 +23,9 @@ from headrace.worker.breakers import Dependencies
 from headrace.worker.held import Held, Stop
 from headrace.worker.job_output import JobLogger
 from headrace.worker.outcome import bounded_json, clean_text
-
-T = TypeVar("T")
+from headrace.worker.sync_context import SyncContext
 
 MAX_RETRY_SECONDS = 2.0
-INTERRUPT_CHECK_SECONDS = 0.5
 
 
 class RunningContext:
@@ -112,7 +108,7 @@ class RunningContext:
     @property
     def sync(self) -> SyncContext:
         """The waiting forms, for plain functions."""
-        return SyncContext(self)
+        return SyncContext(self, self._loop)
 
     async def report_progress(self, fraction: float, message: str = "") -> None:
         """See `JobContext.report_progress`."""
@@ -185,26 +181,6 @@ class RunningContext:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def wait(self, make: Callable[[], Awaitable[T]]) -> T:
-        """Run a coroutine on the event loop and wait for it in this thread.
-
-        Looks up now and then, because a thread that only waits cannot be told that its job's time is over.
-        """
-
-        async def run() -> T:
-            return await make()
-
-        future = asyncio.run_coroutine_threadsafe(run(), self._loop)
-        try:
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    return future.result(timeout=INTERRUPT_CHECK_SECONDS)
-                if future.done():
-                    return future.result()
-        except Interrupt:
-            future.cancel()
-            raise
-
     async def _until_saved(self, save: Callable[[], Awaitable[None]]) -> None:
         pause = 0.05
         while True:
@@ -222,31 +198,3 @@ class RunningContext:
                 raise
             else:
                 return
-
-
-class SyncContext:
-    """The waiting forms of the context's coroutines."""
-
-    def __init__(self, context: RunningContext) -> None:
-        self._context = context
-
-    def report_progress(self, fraction: float, message: str = "") -> None:
-        """See `JobContext.report_progress`."""
-        self._context.wait(lambda: self._context.report_progress(fraction, message))
-
-    def save_checkpoint(self, value: JsonValue) -> None:
-        """See `JobContext.save_checkpoint`."""
-        self._context.wait(lambda: self._context.save_checkpoint(value))
-
-    @contextlib.contextmanager
-    def dependency(self, name: str) -> Iterator[None]:
-        """See `JobContext.dependency`."""
-        manager = self._context.dependency(name)
-        self._context.wait(manager.__aenter__)
-        try:
-            yield
-        except Exception as error:
-            self._context.wait(lambda error=error: manager.__aexit__(type(error), error, error.__traceback__))  # type: ignore[misc]
-            raise
-        else:
-            self._context.wait(lambda: manager.__aexit__(None, None, None))

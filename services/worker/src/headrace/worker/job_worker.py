@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ class JobWorker:
         self._thread = EventLoopThread(
             logging.getLogger("headrace.worker.loop"), interrupt_check_ival=INTERRUPT_CHECK_SECONDS
         )
-        self._scratch_root = Path(tempfile.mkdtemp(prefix=f"headrace-{spec.incarnation}-"))
+        self._scratch_root = Path(spec.scratch)
         self._tasks: list[asyncio.Task[Any]] = []
         self._poke_sent = False
 
@@ -105,8 +104,8 @@ class JobWorker:
         duties = (
             self._duty(BEAT_SECONDS, self._beat, "beat"),
             self._duty(AUDIT_SECONDS, parts.audit.run_once, "audit"),
-            self._duty(PROGRESS_SECONDS, parts.runner.flush_progress, "progress"),
-            self._duty(LIMIT_SECONDS, parts.runner.enforce_limits, "limits"),
+            self._duty(PROGRESS_SECONDS, parts.runner.running.flush_progress, "progress"),
+            self._duty(LIMIT_SECONDS, parts.runner.running.enforce_limits, "limits"),
             self._duty(PAUSE_SECONDS, self._follow_pause, "pause"),
             self._duty(LIFE_SECONDS, self._end.follow_life, "life"),
             self._duty(REFRESH_SECONDS, parts.dependencies.refresh, "dependencies"),

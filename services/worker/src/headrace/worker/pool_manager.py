@@ -240,3 +240,4 @@ class WorkerPoolManager:
         await asyncio.gather(*lives, return_exceptions=True)
         for child in self.children():
             await asyncio.wait({child.ended}, timeout=2)
+            child.scratch.remove()  # here as well: the thread that does it ends with this process

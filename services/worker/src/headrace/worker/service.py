@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from datetime import UTC, datetime
 
 import structlog
@@ -32,20 +31,17 @@ from headrace.runtime.store.reads import Reads
 from headrace.runtime.store.state_manager import JobStateManager
 from headrace.runtime.web.metrics import version
 from headrace.worker.catalogue import discover
-from headrace.worker.child_process import ChildProcess
+from headrace.worker.child_watch import ChildWatch
 from headrace.worker.hard_timeouts import HardTimeouts
 from headrace.worker.pool_manager import WorkerPoolManager
 from headrace.worker.pool_scaler import PoolScaler
 from headrace.worker.pools import size_pools
 from headrace.worker.pools_file import load_pools_file
+from headrace.worker.scratch import remove_left_folders
 
-HARD_LIMIT_SECONDS = 10.0
-"""A job that runs this much longer than its own limit cannot be stopped from inside; its process is replaced."""
 WATCH_SECONDS = 0.5
 POOLS_SECONDS = 0.25
 """How often pools are sized and children started and ended."""
-SILENT_SECONDS = 3.0
-"""Loops that have not turned for so long are reported; they turn twice a second."""
 LOOPS_SECONDS = 0.5
 FAREWELL_SECONDS = 4.0
 """What children get beyond the grace to write what they hand back; jobs get the grace itself."""
@@ -101,6 +97,7 @@ class JobWorkerService:
             grace_seconds=self.config.shutdown_grace_seconds,
             versions={name: item.contract_version for name, item in self._types.items()},
         )
+        self.watch = ChildWatch(self.pools, self._timeouts, lease_seconds=self.config.lease_seconds)
         self._scaler = PoolScaler(
             self.pools,
             specs,
@@ -112,9 +109,10 @@ class JobWorkerService:
         heartbeat = self.config.worker_heartbeat_seconds
         self._tasks = [
             asyncio.create_task(self._register_types()),
+            asyncio.create_task(self._clear_scratch()),
             asyncio.create_task(every(heartbeat, self.renew, name="renew", stop=self._stop)),
             asyncio.create_task(every(min(heartbeat, 5.0), self.beat, name="heartbeat", stop=self._stop)),
-            asyncio.create_task(every(WATCH_SECONDS, self.watch, name="watch", stop=self._stop)),
+            asyncio.create_task(every(WATCH_SECONDS, self.watch.run_once, name="watch", stop=self._stop)),
             asyncio.create_task(every(POOLS_SECONDS, self._scaler.run_once, name="scale", stop=self._stop)),
             asyncio.create_task(every(POOLS_SECONDS, self._reconcile, name="pools", stop=self._stop)),
             asyncio.create_task(every(1.0, self._tell_slots, name="slots", stop=self._stop)),
@@ -137,6 +135,9 @@ class JobWorkerService:
             await asyncio.wait(self._tasks, timeout=LOOPS_SECONDS)
         await self.redis.aclose()
         self.database.close()
+
+    async def _clear_scratch(self) -> None:
+        await asyncio.to_thread(remove_left_folders)
 
     async def _register_types(self) -> None:
         done = asyncio.Event()
@@ -166,7 +167,7 @@ class JobWorkerService:
     async def renew(self) -> int:
         """Renew the leases of all children whose loops turn, in one update. Ends those that were declared dead."""
         assert self.pools is not None, "started before"
-        live = [child for child in self.pools.children() if not self._is_stuck(child)]
+        live = [child for child in self.pools.children() if not self.watch.is_stuck(child)]
         if not live:
             return 0
         await afp("worker.before_renew")
@@ -196,62 +197,3 @@ class JobWorkerService:
         )
         await self._hints.beat(heartbeat)
         return heartbeat
-
-    async def watch(self) -> int:
-        """Replace children that cannot stop a job or do not turn any more. Returns how many."""
-        assert self.pools is not None, "started before"
-        ended = 0
-        now = time.monotonic()
-        for child in self.pools.children():
-            if child.ended.done() or child.killed:
-                continue
-            over = [job for job in child.board.running() if now - job.since > job.limit_seconds + HARD_LIMIT_SECONDS]
-            if over:
-                log.warning("child.hard_limit", incarnation=child.incarnation, jobs=[job.job_id for job in over])
-                child.culprit = over[0].job_id
-                # Its own transition first, so that the neighbours' orphaning is not blamed on them.
-                for job in over:
-                    await self._timeouts.write(job, owner=child.incarnation)
-                child.kill()
-                ended += 1
-            elif self._is_stuck(child):
-                log.warning("child.stuck", incarnation=child.incarnation, pool=child.plan.pool)
-                child.kill()
-                ended += 1
-            else:
-                self._watch_turns(child, now)
-                ended += self._watch_memory(child)
-        return ended
-
-    def _watch_turns(self, child: ChildProcess, now: float) -> None:
-        beats = child.board.beats()
-        silent = now - min(beats.loop, beats.claim) if child.board.ready else 0.0
-        if silent > SILENT_SECONDS and not child.silent:
-            jobs = [job.job_id for job in child.board.running()]
-            log.warning("child.silent", incarnation=child.incarnation, seconds=round(silent, 1), jobs=jobs)
-        child.silent = silent > SILENT_SECONDS
-
-    def _watch_memory(self, child: ChildProcess) -> int:
-        assert self.pools is not None, "started before"
-        spec = self.pools.specs[child.plan.pool]
-        if spec.memory_limit_mb is None and spec.memory_recycle_mb is None:
-            return 0
-        rss_mb = child.rss_bytes() / 1_048_576
-        if spec.memory_limit_mb is not None and rss_mb > spec.memory_limit_mb:
-            running = child.board.running()
-            log.warning("child.memory_limit", incarnation=child.incarnation, rss_mb=round(rss_mb), jobs=len(running))
-            if len(running) == 1:
-                child.culprit = running[0].job_id
-            child.kill("memory")
-            return 1
-        if spec.memory_recycle_mb is not None and rss_mb > spec.memory_recycle_mb and child.worn is None:
-            log.info("child.worn", incarnation=child.incarnation, pool=spec.name, rss_mb=round(rss_mb))
-            child.worn = "memory"
-        return 0
-
-    def _is_stuck(self, child: ChildProcess) -> bool:
-        """Whether a loop of the child has not turned for a whole lease. A lease must not outlive the work."""
-        if not child.board.ready:
-            return time.monotonic() - child.began > max(self.config.lease_seconds, 30.0)
-        beats = child.board.beats()
-        return time.monotonic() - min(beats.loop, beats.claim) > max(self.config.lease_seconds, 10.0)

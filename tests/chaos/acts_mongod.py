@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from headrace.local.server import ServerStartError
+
 from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
 from .replica_set import Member
@@ -55,7 +57,11 @@ async def kill_primary(ground: Ground, fault: PlannedFault) -> Hit:
     await asyncio.to_thread(member.kill)
 
     async def start() -> None:
-        await asyncio.to_thread(member.start)
+        try:
+            await asyncio.to_thread(member.start)
+        except ServerStartError:
+            if member not in ground.stack.lost_members:  # then it was lost for good while it started
+                raise
 
     return Hit((pid,), detail=f"mongod-{number}", heal=start)
 
@@ -108,6 +114,7 @@ async def lose_secondary(ground: Ground, fault: PlannedFault) -> Hit:
     number = await _primary(ground)
     member = _others(ground, number)[0]
     pid = member.pid
+    ground.stack.lost_members.append(member)
     await asyncio.to_thread(member.kill)
     return Hit((pid,), detail=f"mongod-{ground.stack.replica_set.members.index(member)}")
 

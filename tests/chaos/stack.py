@@ -22,7 +22,7 @@ from .parts import NAMESPACE, POOLS_FILE, Part
 from .proxy import Link
 from .recorder import Recorder
 from .redis_copy import ChaosRedis
-from .replica_set import ReplicaSet
+from .replica_set import Member, ReplicaSet
 
 SKEWED = Path(__file__).parent / "skewed"
 RESTART_S = 0.3
@@ -55,6 +55,8 @@ class Stack(Accounts):
         self.clients: dict[str, Link] = {}
         """The way of clients to each scheduler."""
         self.mongod_failpoints = asyncio.Lock()
+        self.lost_members: list[Member] = []
+        """The mongods that are gone for good."""
         self._clocks = clocks
         self._counts = dict(parts)
         self._keeper: asyncio.Task[None] | None = None

@@ -72,4 +72,6 @@ def _waits_around(document: Document, at: float) -> bool:
     until = next((entry.at for entry in document.log if entry.at > at - MARGIN_SECONDS), float("inf"))
     is_queued = bool(before) and before[-1].after == "queued" and until > at + MARGIN_SECONDS / 2
     never_retried = len(before) == 1  # when a retried job is due its last document does not tell
-    return is_queued and never_retried and document.run_at <= at - MARGIN_SECONDS
+    # One that came with a delay stands among the delayed until the next claim, however long it is due.
+    never_delayed = document.run_at <= document.created_at + MARGIN_SECONDS / 10
+    return is_queued and never_retried and never_delayed

@@ -210,10 +210,19 @@ def test_complete_means_complete(steps: tuple[str, ...], rules: set[str]) -> Non
         job("a", "submitted@1", "claimed@5.5", "completed@10"),
         job("a", "submitted@1", "claimed@6.2", "completed@10"),
         job("a", "submitted@1", "claimed@9", "completed@10", run_at=8.0),
+        job("a", "submitted@1", "claimed@9", "completed@10", run_at=2.0),
         job("a", "submitted@1", "claimed@2", "retry@3", "claimed@9", "completed@10"),
         job("a", "submitted@1", "claimed@9", "completed@10", pool="other"),
     ],
-    ids=["just come", "just gone", "about to go", "not due", "perhaps backing off", "of another pool"],
+    ids=[
+        "just come",
+        "just gone",
+        "about to go",
+        "not due",
+        "due, and among the delayed",
+        "perhaps backing off",
+        "of another pool",
+    ],
 )
 def test_a_job_that_need_not_be_there(other: Document) -> None:
     assert finds(check_rebuilt, whole(other, queue_events=index("lost@4", "complete@6"))) == set()

@@ -114,6 +114,20 @@ audit: install ## Hold the pins of the images to requirements/policy.toml; needs
 sbom: install ## Write a bill of materials of each image to .run/sbom
 	@$(BIN)/python scripts/pins.py sbom .run/sbom
 
+.PHONY: docs
+docs: .run/docs-venv/.installed ## Build the documentation site into .run/site; a warning is an error
+	@.run/docs-venv/bin/python scripts/site/build.py .run/site
+
+.PHONY: docs-serve
+docs-serve: .run/docs-venv/.installed ## Build it and show it on http://127.0.0.1:8090/
+	@.run/docs-venv/bin/python scripts/site/build.py .run/site --serve 8090
+
+# The site's tools bring three dozen distributions that nothing else needs, so they have an environment of their own.
+.run/docs-venv/.installed: requirements/docs.txt | $(STAMP)
+	@test -x .run/docs-venv/bin/python || $(PYTHON) -m venv --without-pip .run/docs-venv
+	@$(BIN)/uv pip install --quiet --python .run/docs-venv/bin/python --require-hashes --no-deps -r requirements/docs.txt
+	@touch $@
+
 .PHONY: clean
 clean: ## Remove what make made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache htmlcov .coverage* .import_linter_cache

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from e2e_browser import assert_accessible
 from e2e_stack import Stack
 from playwright.sync_api import Page, expect
+
+from headrace.runtime.store.breakers import DependencyBreakers
 
 
 def test_a_running_job_is_cancelled_and_the_page_follows(page: Page, stack: Stack):
@@ -89,6 +92,63 @@ def test_a_pool_is_paused_with_a_reason_that_everybody_sees_and_resumed(page: Pa
     page.get_by_role("dialog").get_by_role("button", name="Resume crawl").click()
     expect(page.locator("[data-region=state]")).not_to_contain_text("paused")
     assert stack.api("GET", "/v1/pools/crawl")["paused"] is False
+
+
+def test_the_sizes_of_a_pool_are_set_and_the_workers_follow(page: Page, stack: Stack):
+    page.goto("/pools/crawl")
+    page.get_by_role("link", name="Sizes…").click()
+    dialog = page.get_by_role("dialog", name="Sizes of the pool crawl")
+    expect(dialog.get_by_label("Slots at least")).to_be_focused()
+    assert_accessible(page)
+    dialog.get_by_label("Slots at least").fill("3")
+    dialog.get_by_label("Slots at most").fill("4")
+    dialog.get_by_label("Jobs at most").fill("77")
+    dialog.get_by_role("button", name="Set the sizes").click()
+    expect(page.get_by_text("The sizes are set; running workers follow within seconds.")).to_be_visible()
+    expect(page.get_by_text("of each worker service from 3 to 4")).to_be_visible()
+    expect(page.locator("[data-region=tiles]")).to_contain_text("of its limit of 77")
+    stack.until(lambda: stack.api("GET", "/v1/pools/crawl")["slots"]["total"] == 3, what="three slots", within=30)
+    page.goto("/pools/crawl/sizes")
+    page.get_by_label("Slots at least").fill("9")
+    page.watch.expect("422")
+    page.get_by_role("button", name="Set the sizes").click()
+    expect(page.get_by_text("min_slots may not be more than max_slots")).to_be_visible()
+    page.goto("/pools/crawl/sizes")
+    for label in ("Slots at least", "Slots at most", "Jobs at most"):
+        page.get_by_label(label).fill("")
+    page.get_by_role("button", name="Set the sizes").click()
+    expect(page.get_by_text("as the workers are set up")).to_be_visible()
+    assert stack.api("GET", "/v1/pools/crawl")["size_limit"] == 1000
+
+
+def test_a_dependency_that_fails_is_tried_again(page: Page, stack: Stack):
+    stack.run(DependencyBreakers(stack.database).fail("smtp", job_type="test.sleep", error="connection refused"))
+    page.goto("/recovery")
+    page.get_by_role("link", name="Try smtp again…").click()
+    dialog = page.get_by_role("dialog", name="Try smtp again?")
+    expect(dialog).to_contain_text("connection refused")
+    dialog.get_by_role("button", name="Try it again").click()
+    expect(page.get_by_text("Its breaker is closed")).to_be_visible()
+    expect(page.locator("[data-region=breakers]")).not_to_contain_text("smtp")
+    assert stack.api("GET", "/v1/breakers")["breakers"] == []
+
+
+def test_what_was_done_here_stands_in_the_audit(page: Page, stack: Stack, new_page):
+    job = stack.submit("test.sleep", {}, delay_seconds=3600)
+    page.goto(f"/jobs/{job}/cancel")
+    page.get_by_role("button", name="Cancel the job").click()
+    page.goto("/pools/test/sizes")
+    page.get_by_label("Jobs at most").fill("999")
+    page.get_by_role("button", name="Set the sizes").click()
+    expect(page.get_by_text("The sizes are set")).to_be_visible()
+    boss = new_page("anna")
+    boss.goto("/audit")
+    rows = boss.locator("tbody tr")
+    expect(rows.filter(has_text="olga").filter(has_text="patch").filter(has_text='{"size_limit": 999}')).to_have_count(
+        1
+    )
+    expect(rows.filter(has_text="olga").filter(has_text="cancel").filter(has_text=job)).to_have_count(1)
+    stack.api("PATCH", "/v1/pools/test", {"size_limit": None})
 
 
 def test_a_form_from_elsewhere_changes_nothing(page: Page, stack: Stack):

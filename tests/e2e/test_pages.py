@@ -24,6 +24,7 @@ HEADINGS = {
     "/jobs/{delayed}": "test.sleep",
     "/jobs/{failed}/replay": "Run this job again?",
     "/pools/test/pause": "Pause the pool test?",
+    "/pools/test/sizes": "Sizes of the pool test",
     "/nowhere": "Not found",
 }
 
@@ -149,6 +150,12 @@ def test_lists_and_actions_work_without_script(new_page, stack):
     page.get_by_role("button", name="Cancel the job").click()
     expect(page.get_by_text("The job is cancelled.")).to_be_visible()
     assert stack.job(job)["state"] == "cancelled"
+    page.goto("/pools/crawl")
+    page.get_by_role("link", name="Sizes…").click()
+    page.get_by_label("Jobs at most").fill("500")
+    page.get_by_role("button", name="Set the sizes").click()
+    expect(page.get_by_text("of its limit of 500")).to_be_visible()
+    stack.api("PATCH", "/v1/pools/crawl", {"size_limit": None})
 
 
 def test_theme_and_clock_are_kept(page: Page):

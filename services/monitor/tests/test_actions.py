@@ -134,6 +134,15 @@ async def test_a_pool_is_paused_with_a_reason_and_resumed(world, guarded, schedu
     assert (await act(guarded, "/pools/crawl/purge")).status == 404
 
 
+async def test_what_was_done_is_seen_on_the_next_page_whatever_was_read_a_moment_ago(world, guarded):
+    await world.pool("crawl")
+    await sign_in(guarded, "olga")
+    assert 'class="status paused"' not in await (await guarded.get("/pools/crawl")).text()
+    await world.database.pools.update_one({"_id": "crawl"}, {"$set": {"paused": True}}, upsert=True)
+    answer = await act(guarded, "/pools/crawl/pause")
+    assert 'class="status paused"' in await (await guarded.get(answer.headers["Location"])).text()
+
+
 async def test_a_paused_pool_says_what_still_runs_until_it_is_drained(world, monitor):
     await world.pool("crawl")
     await world.database.pools.update_one({"_id": "crawl"}, {"$set": {"paused": True}}, upsert=True)

@@ -81,7 +81,7 @@ async def build_app(config: JobConfig) -> web.Application:
             ),
             *LoginPage(site, forms, sessions, tokens).routes(),
             *Actions(site, forms, mongo, scheduler).routes(),
-            *PoolActions(site, forms, mongo, scheduler).routes(),
+            *PoolActions(site, forms, overview, mongo, scheduler).routes(),
             *files.routes(),
         ],
         checks=checks,

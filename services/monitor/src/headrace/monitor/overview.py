@@ -64,14 +64,22 @@ class Overview:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._kept: tuple[float, Picture] | None = None
+        self._changed_at = float("-inf")
         self._pools: set[str] = set()
 
     async def picture(self) -> Picture:
         """The picture, not older than a second. Takes at most about three seconds, whatever is down."""
         async with self._lock:
-            if self._kept is None or self._clock() - self._kept[0] >= KEEP_SECONDS:
+            if self._kept is None or self._is_over(began_at=self._kept[0]):
                 self._kept = (self._clock(), await self._draw())
             return self._kept[1]
+
+    def look_again(self) -> None:
+        """Draw anew for whoever asks next: something was just changed here, and is to be seen."""
+        self._changed_at = self._clock()
+
+    def _is_over(self, *, began_at: float) -> bool:
+        return began_at <= self._changed_at or self._clock() - began_at >= KEEP_SECONDS
 
     async def _draw(self) -> Picture:
         # When looking began: nothing that is shown was asked for before.

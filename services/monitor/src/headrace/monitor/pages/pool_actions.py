@@ -13,6 +13,7 @@ from aiohttp import web
 
 from headrace.contracts.errors import FieldError, NotFoundError, StoreUnavailableError
 from headrace.monitor.json_routes import refuse_tenants
+from headrace.monitor.overview import Overview
 from headrace.monitor.pages.common import form_route, page_route
 from headrace.monitor.scheduler_source import SchedulerSource
 from headrace.monitor.site.forms import Forms
@@ -30,8 +31,11 @@ MOST_DIGITS: Final = 10
 class PoolActions:
     """Pages that ask, and forms that do."""
 
-    def __init__(self, site: Site, forms: Forms, mongo: MongoSource, scheduler: SchedulerSource) -> None:
+    def __init__(
+        self, site: Site, forms: Forms, overview: Overview, mongo: MongoSource, scheduler: SchedulerSource
+    ) -> None:
         self._site = site
+        self._overview = overview
         self._forms = forms
         self._mongo = mongo
         self._scheduler = scheduler
@@ -89,6 +93,8 @@ class PoolActions:
             await self._scheduler.call(method, path, token=token_text(request), body=body)
         except StoreUnavailableError as error:
             raise StoreUnavailableError(f"{error.detail}; look whether it was done before you repeat it") from None
+        finally:
+            self._overview.look_again()
 
     def routes(self) -> list[Route]:
         """Every page that asks and every form."""

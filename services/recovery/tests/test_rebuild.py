@@ -153,6 +153,49 @@ async def test_a_page_that_redis_refuses_ends_the_rebuild_with_its_error(
     assert await agrees(stage)
 
 
+async def test_a_rebuild_that_fails_again_and_again_ends_all_the_same(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No pass gets further than three pages; each goes on where the one before was. What came behind it is not lost."""
+    monkeypatch.setattr(rebuild, "PAGE", 10)
+    monkeypatch.setattr(rebuild, "FIRST_PAGE", 1)
+    await backlog(stage, waiting=100, running=3)
+    refill, calls, duty = stage.parts.queue.refill, 0, duty_of(stage)
+
+    async def sometimes(pool: str, entries: Any) -> int:
+        nonlocal calls
+        calls += 1
+        if calls % 4 == 0:
+            raise StoreUnavailableError("again")
+        return await refill(pool, entries)
+
+    monkeypatch.setattr(stage.parts.queue, "refill", sometimes)
+    passes = 0
+    while not await stage.parts.queue.is_complete(POOL):
+        passes += 1
+        try:
+            await duty.run_once()
+        except StoreUnavailableError:
+            behind = make_job(priority=Priority.HIGH, created_at=LONG_AGO, updated_at=await stage.parts.reconcile.now())
+            await stage.store(behind)
+        assert passes < 8
+    assert passes > 2
+    assert await agrees(stage)
+
+
+async def test_after_another_loss_a_rebuild_begins_at_the_beginning(
+    own_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuild, "PAGE", 10)
+    await backlog(own_stage, waiting=40, running=1)
+    answers = iter([True, True, False])
+    duty = RebuildDuty(own_stage.parts, own_stage.pools, go_on=lambda: next(answers, True))
+    assert await duty.run_once() == {}
+    await own_stage.redis.flushall()
+    assert await duty.run_once() == {"rebuilt": 41, "pool_rebuilt": 1}
+    assert await agrees(own_stage)
+
+
 async def test_a_pool_that_cannot_begin_does_not_keep_the_others_empty(stage: Stage) -> None:
     await stage.job(pool="a-broken")
     job = await stage.job()

@@ -36,6 +36,8 @@ class _Rebuild:
     now: datetime
     """MongoDB's clock when it began: what is due by then is added as ready, out of the index alone."""
     added: int = 0
+    score: int = 0
+    """Everything that was due and stands before this has been added."""
 
 
 class RebuildDuty:
@@ -43,7 +45,8 @@ class RebuildDuty:
 
     Order: the pause (the truth is in MongoDB), the first page of every pool, running jobs, the rest in claim order,
     what is due later, what changed since the start, then the epoch. A loss in the middle takes the marker away, so the
-    end is refused and the next pass begins again.
+    end is refused and the next pass begins again. As long as the marker stands nothing that was added is lost, so the
+    next pass goes on where one failed or had to stop: a rebuild ends also where no single pass gets to its end.
 
     Args:
         parts: The open stores.
@@ -59,6 +62,7 @@ class RebuildDuty:
         self._parts = parts
         self._pools = pools
         self._go_on = go_on
+        self._open: dict[str, _Rebuild] = {}
 
     async def run_once(self) -> Counts:
         """Complete every pool that is not.
@@ -96,14 +100,19 @@ class RebuildDuty:
     async def _begin(self, pool: str) -> _Rebuild:
         began = time.monotonic()
         marker = await self._parts.queue.begin_rebuild(pool)
-        log.warning("recovery.rebuild_started", pool=pool)
         reason = (await self._parts.reads.paused()).get(pool)
         await self._parts.queue.pause(pool, reason is not None, reason or "")
+        known = self._open.get(pool)
+        if known is not None and known.marker == marker:
+            log.warning("recovery.rebuild_resumed", pool=pool, added=known.added)
+            return known
+        log.warning("recovery.rebuild_started", pool=pool)
         rebuild = _Rebuild(pool, marker, began, await self._parts.reconcile.now())
         await self._add_first(rebuild)
         async with aclosing(self._parts.reconcile.stream(pool, JobState.PROCESSING, page=CHANGED_PAGE)) as pages:
             async for running in pages:
                 await self._adopt(rebuild, running)
+        self._open[pool] = rebuild
         return rebuild
 
     async def _add_first(self, rebuild: _Rebuild) -> None:
@@ -120,6 +129,7 @@ class RebuildDuty:
         if not await self._parts.queue.finish_rebuild(rebuild.pool, rebuild.marker):
             log.warning("recovery.rebuild_lost", pool=rebuild.pool)
             return False
+        self._open.pop(rebuild.pool, None)
         await afp("after_finish_rebuild")
         seconds = round(time.monotonic() - rebuild.began, 3)
         log.info("recovery.rebuild_finished", pool=rebuild.pool, added=rebuild.added, seconds=seconds)
@@ -128,7 +138,8 @@ class RebuildDuty:
     async def _add_due(self, rebuild: _Rebuild) -> bool:
         """Stream what is due: MongoDB reads a page while Redis takes the one before. False: told to stop."""
         adding: asyncio.Task[None] | None = None
-        async with aclosing(self._parts.reconcile.due(rebuild.pool, now=rebuild.now, page=PAGE)) as pages:
+        due = self._parts.reconcile.due(rebuild.pool, now=rebuild.now, page=PAGE, from_score=rebuild.score)
+        async with aclosing(due) as pages:
             try:
                 async for page in pages:
                     await afp("during_rebuild")
@@ -136,7 +147,7 @@ class RebuildDuty:
                         await adding
                     if not self._go_on():
                         return False
-                    adding = asyncio.create_task(self._refill(rebuild, page))
+                    adding = asyncio.create_task(self._add_page(rebuild, page))
                 if adding is not None:
                     await adding
             finally:
@@ -144,6 +155,10 @@ class RebuildDuty:
                     adding.cancel()
                     await asyncio.gather(adding, return_exceptions=True)
         return True
+
+    async def _add_page(self, rebuild: _Rebuild, page: list[tuple[str, int]]) -> None:
+        await self._refill(rebuild, page)
+        rebuild.score = page[-1][1]
 
     async def _refill(self, rebuild: _Rebuild, page: list[tuple[str, int]]) -> None:
         rebuild.added += await self._parts.queue.refill(rebuild.pool, page)

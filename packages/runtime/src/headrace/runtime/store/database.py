@@ -10,6 +10,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from headrace.contracts.config import JobConfig
 from headrace.runtime.store import mongo_driver
 from headrace.runtime.store.faults import READ_SECONDS, reading, writing
+from headrace.runtime.store.indexes import ensure
 
 PENDING = {"state": {"$in": ["queued", "processing"]}}
 ENDED = {"state": {"$in": ["completed", "failed", "cancelled"]}}
@@ -136,11 +137,16 @@ class Database:
         return now
 
     async def ensure_indexes(self) -> None:
-        """Create what is missing; cheap and safe when everything is there, and with many callers at once."""
+        """Create what is missing; cheap and safe when everything is there, and with many callers at once.
+
+        Raises:
+            ConfigError: A unique index of ours has another definition.
+            StoreUnavailableError, OutcomeUnknownError: MongoDB did not answer in time.
+        """
         with writing("indexes", seconds=60):
-            await self.jobs.create_indexes(list(JOB_INDEXES))
-            await self.workers.create_indexes(list(WORKER_INDEXES))
-            await self.handle["breakers"].create_indexes(list(BREAKER_INDEXES))
+            await ensure(self.jobs, JOB_INDEXES)
+            await ensure(self.workers, WORKER_INDEXES)
+            await ensure(self.handle["breakers"], BREAKER_INDEXES)
 
     def close(self) -> None:
         """Close the connections."""

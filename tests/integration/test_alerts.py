@@ -1,7 +1,8 @@
-"""The alerts: rules that Prometheus takes, that fire when they must, about metrics that there are."""
+"""Alerts and Grafana's dashboard: what Prometheus takes, alerts that fire when they must, metrics that there are."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,8 @@ from headrace.testing.eventually import eventually
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"
 RULES = (FOLDER / "alerts.yml").read_text(encoding="utf-8")
+DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "headrace.json").read_text(encoding="utf-8"))
+DRAWN = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +38,16 @@ def test_the_rules_pass_promtool(promtool: str, arguments: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_the_dashboard_draws_passes_promtool_too(promtool: str, tmp_path: Path) -> None:
+    rules = [{"record": f"drawn:{place}", "expr": expr} for place, expr in enumerate(DRAWN)]
+    (tmp_path / "drawn.yml").write_text(json.dumps({"groups": [{"name": "drawn", "rules": rules}]}))
+    done = subprocess.run(
+        [promtool, "check", "rules", "drawn.yml"], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(DRAWN) > 10
+
+
 def test_every_alert_has_a_test_and_a_section_of_the_operators_page() -> None:
     alerts = re.findall(r"- alert: (\w+)", RULES)
     tested = (FOLDER / "alerts_test.yml").read_text(encoding="utf-8")
@@ -50,8 +63,9 @@ def test_every_alert_has_a_test_and_a_section_of_the_operators_page() -> None:
 
 
 @pytest.mark.slow
-async def test_every_metric_of_the_rules_is_one_that_the_services_show() -> None:
-    wanted = set(re.findall(r"\bjob_\w+", "\n".join(re.findall(r"expr: (.+)", RULES))))
+async def test_every_metric_of_the_rules_and_the_dashboard_is_one_that_the_services_show() -> None:
+    found = re.findall(r"\bjob_\w+", "\n".join([*re.findall(r"expr: (.+)", RULES), *DRAWN]))
+    wanted = {name.removesuffix("_bucket") for name in found}
     assert len(wanted) > 8
     async with start_whole({}) as whole, aiohttp.ClientSession() as session:
 

@@ -19,6 +19,8 @@ from locust import FastHttpUser, HttpUser, between, events, task
 
 RUN = os.environ.get("HEADRACE_LOAD_RUN", uuid.uuid4().hex[:8])
 SITE = os.environ.get("HEADRACE_LOAD_SITE")
+TYPES = os.environ.get("HEADRACE_LOAD_TYPES")
+"""Job types, separated by commas: nothing else is submitted, whatever kind of job it stands for."""
 FACTS = os.environ.get("HEADRACE_LOAD_FACTS")
 TOKEN = os.environ.get("HEADRACE_TOKEN")
 HEADERS = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
@@ -33,8 +35,6 @@ numbers = itertools.count()
 def make_job() -> dict[str, Any]:
     """A submission: mostly quick ones, some that fail and are tried again, some crawls, some for later."""
     kind = random.choices(("quick", "sleep", "steps", "flaky", "lost", "crawl"), (50, 25, 12, 8, 3, 2))[0]
-    if kind == "crawl" and SITE is None:
-        kind = "quick"
     number = next(numbers)
     types: dict[str, tuple[str, dict[str, Any]]] = {
         "quick": ("noop", {"note": f"load {number}"}),
@@ -44,6 +44,8 @@ def make_job() -> dict[str, Any]:
         "lost": ("test.fail", {"how": "permanent", "message": f"lost cause {number % 5}"}),
         "crawl": ("crawl", {"start_urls": [SITE], "max_pages": 10}),
     }
+    if (kind == "crawl" and SITE is None) or (TYPES is not None and types[kind][0] not in TYPES.split(",")):
+        kind = "quick"
     name, payload = types[kind]
     job: dict[str, Any] = {"type": name, "payload": payload, "tags": {"load": RUN, "kind": kind}}
     job["priority"] = random.choices(("high", "medium", "low"), (1, 6, 3))[0]

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SERVICES = {"scheduler": 8080, "monitor": 8081, "worker": 8082, "recovery": 8083}
 DOCKERFILES = {name: ROOT / "services" / name / "Dockerfile" for name in SERVICES} | {
-    "init": ROOT / "deploy/compose/init/Dockerfile"
+    name: ROOT / "deploy/compose" / name / "Dockerfile" for name in ("init", "load", "chaos")
 }
 
 
@@ -43,6 +43,7 @@ def test_an_image_starts_from_the_agreed_base_and_needs_no_foreign_frontend(name
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_image_installs_only_what_its_hashes_name(name: str) -> None:
     installs = [rest for word, rest in instructions(name) if word == "RUN" and " install " in rest]
+    assert len(installs) >= 3
     for command in re.findall(r"pip [^&]*\binstall\b[^&]*", " && ".join(installs)):
         assert "--require-hashes" in command or "--no-index" in command, command
         assert "--no-deps" in command, command

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .outcome import Outcome, commit, save_outcome
 from .replica_set import ReplicaSet
-from .run import run_plan
+from .run import QUIET_S, run_plan
 from .scenarios import SCENARIOS, Scenario
 from .table import machine, row_of, show_line
 
@@ -114,7 +114,8 @@ async def run_one(mutant: Mutant | None, scenario: Scenario, *, replica_set: Rep
             "HEADRACE_MUTANT_MARKS": str(marks.absolute()),
         },
         script=scenario.script,
-        quiet_s=scenario.quiet_s,
+        # Unbroken it comes to rest, however slow the machine is; a mutant need not, so it is not waited for.
+        quiet_s=QUIET_S if mutant is None else scenario.quiet_s,
         promises=scenario.promises,
     )
     save_outcome(outcome)

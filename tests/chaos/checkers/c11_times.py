@@ -106,10 +106,10 @@ def _freed(history: History, attempt: Attempt) -> float | None:
 
 
 def _waits_at(history: History, job_id: str, at: float) -> bool:
-    """Whether a job was queued by its document; one that was cancelled before need not come back."""
+    """Whether a job was queued by its document; one that was cancelled before, or forged, need not come back."""
     steps = [entry for document in history.documents if document.id == job_id for entry in document.log]
     before = [entry for entry in steps if entry.at <= at]
-    return not steps or (bool(before) and before[-1].after == "queued")
+    return bool(before) and before[-1].after == "queued"
 
 
 def _moved_after(history: History, event: QueueEvent, at: float) -> float | None:
@@ -193,6 +193,9 @@ def _leader_lost(history: History) -> Iterator[Measured]:
         old = before[-1] if before else None
         new = (x for x in history.leaders if x.at > fault.at and x.holder is not None and x.holder != old)
         successor = next(new, None)
+        woke_in_time = fault.kind == "pause" and (fault.ended or fault.at) - fault.at < _setting(history, "leader_ttl")
+        if successor is None and woke_in_time:
+            continue  # its lease had not run out, so there is no successor to wait for
         bound = _setting(history, "leader_ttl") + _setting(history, "sweep")
         what = f"after {old}" if successor is None else f"{successor.holder} after {old}"
         yield Measured(fault, fault.at, None if successor is None else successor.at, bound, what)

@@ -115,6 +115,13 @@ def test_d_another_leader(at: float | None, rules: set[str]) -> None:
     assert finds(check_times, whole(WAITING, fired=(lost,), leaders=leaders)) == rules
 
 
+def test_d_a_leader_that_wakes_before_its_lease_is_over_has_no_successor() -> None:
+    short = fault("pause", "recovery:leader", at=5, ended=7)
+    assert check_times(whole(WAITING, fired=(short,), leaders=(Leader(1.0, "r1"),))).looked_at == 0
+    long = fault("pause", "recovery:leader", at=5, ended=10)
+    assert finds(check_times, whole(WAITING, fired=(long,), leaders=(Leader(1.0, "r1"),))) == {"d leader lost"}
+
+
 @pytest.mark.parametrize(("at", "rules"), [(10.0, set()), (12.0, {"e no progress"}), (4.0, {"e no progress"})])
 def test_e_a_worker_that_does_not_progress(at: float, rules: set[str]) -> None:
     blocked = fault("block", "child", at=5)

@@ -136,7 +136,7 @@ async def run(*, jobs: int, rate: float, rounds: int, singles: float) -> dict[st
 def rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
     """For the table: what, the worst, its bound, every round."""
     labels = {"first_claim_seconds": "first claim after the loss", "whole_seconds": "every job in Redis again"}
-    return [
+    found: list[tuple[str, ...]] = [
         (
             label,
             f"{result[name]:.2f} s",
@@ -144,7 +144,9 @@ def rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
             ", ".join(f"{item[name]:.2f}" for item in result["rounds"]),
         )
         for name, label in labels.items()
-    ] + [
+    ]
+    return [
+        *found,
         ("accepted meanwhile in batches", f"{result['submitted_meanwhile']['accepted']:,}", "", ""),
         (
             "not accepted meanwhile",

@@ -14,10 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.register_assert_rewrite("e2e_browser", "e2e_stack")
 
 from e2e_browser import CHROMIUM, Watch, sign_in  # noqa: E402 -- needs the path above
-from e2e_stack import Stack, running_stack  # noqa: E402
-from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
+from e2e_stack import PATIENCE_SECONDS, Stack, running_stack  # noqa: E402
+from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
 
 NewPage = Callable[..., Page]
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,7 +64,7 @@ def new_page(browser: Browser, stack: Stack, sessions: dict[str, Any]) -> Iterat
             kept = sessions.get(known or "")
             context = browser.new_context(base_url=base_url or stack.monitor, storage_state=kept, **options)
             contexts.callback(context.close)
-            context.set_default_timeout(10_000)
+            context.set_default_timeout(PATIENCE_SECONDS * 1000)
             page = context.new_page()
             watches.append(Watch(page, base_url or stack.monitor))
             if who is not None and kept is None:

@@ -42,8 +42,8 @@ def play(stack: Stack) -> dict[str, str]:
     )
     named["crashed"] = stack.submit("test.die", {"after_seconds": 0.3}, max_retries=1)
     for job_id in (named["completed"], named["failed"]):
-        stack.until(lambda job_id=job_id: stack.job(job_id)["state"] in {"completed", "failed"}, within=30)
-    stack.until_state(named["crashed"], "failed", within=60)
+        stack.until(lambda job_id=job_id: stack.job(job_id)["state"] in {"completed", "failed"})
+    stack.until_state(named["crashed"], "failed")
     named["running"] = stack.submit(
         "test.steps", {"steps": 400, "seconds": 0.25}, priority="high", tags={"team": "search"}
     )
@@ -56,7 +56,7 @@ def play(stack: Stack) -> dict[str, str]:
     )
     for number in range(9):
         stack.submit("test.sleep", {"seconds": 60}, delay_seconds=600 * (number + 1), priority="low")
-    stack.until(lambda: (stack.job(named["running"])["progress"] or {}).get("fraction"), within=20)
+    stack.until(lambda: (stack.job(named["running"])["progress"] or {}).get("fraction"))
     return named
 
 

@@ -31,12 +31,16 @@ TOKENS = {
 SETTINGS = {
     "JOB_TEST_MODE": "1",
     "JOB_WORKER_HEARTBEAT_SECONDS": "1",
-    "JOB_LEASE_SECONDS": "4",
+    "JOB_LEASE_SECONDS": "10",
     "JOB_RECOVERY_INTERVAL_SECONDS": "5",
     "JOB_SHUTDOWN_GRACE_SECONDS": "2",
     "JOB_MAX_WORKERS": "6",
     "JOB_REDACT_KEYS": "pin",
 }
+
+
+PATIENCE_SECONDS = 60.0
+"""How long anything may take on a busy machine. Nothing here is measured; a test that passes waits for none of it."""
 
 
 class Stack:
@@ -66,7 +70,7 @@ class Stack:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the system's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=3 * PATIENCE_SECONDS)
 
     def call(self, work: Callable[[], T]) -> T:
         """Call a plain function on the system's loop."""
@@ -100,7 +104,7 @@ class Stack:
         """A job as the scheduler shows it."""
         return self.api("GET", f"/v1/jobs/{job_id}")
 
-    def until(self, probe: Callable[[], Any], *, within: float = 15.0, what: str = "it") -> Any:
+    def until(self, probe: Callable[[], Any], *, within: float = PATIENCE_SECONDS, what: str = "it") -> Any:
         """Wait until something holds."""
         deadline = time.monotonic() + within
         while True:
@@ -110,7 +114,7 @@ class Stack:
             assert time.monotonic() < deadline, f"{what} did not happen within {within} s"
             time.sleep(0.05)
 
-    def until_state(self, job_id: str, state: str, *, within: float = 15.0) -> None:
+    def until_state(self, job_id: str, state: str, *, within: float = PATIENCE_SECONDS) -> None:
         """Wait for a state."""
         self.until(lambda: self.job(job_id)["state"] == state, within=within, what=f"{job_id} is {state}")
 

@@ -25,7 +25,7 @@ class Streams:
         return int(found[1])
 
     def until(self, number: int) -> None:
-        self._stack.until(lambda: self() == number, what=f"{number} streams", within=20)
+        self._stack.until(lambda: self() == number, what=f"{number} streams")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def beside(page: Page, stack: Stack) -> Iterator[Page]:
 def follows(page: Page, stack: Stack) -> None:
     """The page of a job shows within seconds that it is cancelled."""
     stack.api("POST", f"/v1/jobs/{page.url.rsplit('/', 1)[-1]}/cancel")
-    expect(page.locator("[data-region=state]")).to_contain_text("cancelled", timeout=15_000)
+    expect(page.locator("[data-region=state]")).to_contain_text("cancelled")
 
 
 def waiting(stack: Stack) -> str:
@@ -65,7 +65,7 @@ def test_two_tabs_have_one_stream_and_the_second_takes_it_over(page: Page, besid
     before = tile.inner_text()
     third = page.context.new_page()
     third.goto(f"/jobs/{waiting(stack)}")
-    expect(tile).not_to_have_text(before, timeout=10_000)
+    expect(tile).not_to_have_text(before)
     streams.until(1)
     follows(page, stack)
     streams.until(1)  # its job is over: it takes no part any more, and the stream went to one of the others
@@ -74,7 +74,7 @@ def test_two_tabs_have_one_stream_and_the_second_takes_it_over(page: Page, besid
     follows(third, stack)
     before = tile.inner_text()
     waiting(stack)
-    expect(tile).not_to_have_text(before, timeout=10_000)
+    expect(tile).not_to_have_text(before)
     streams.until(1)
     beside.close()
     streams.until(0)
@@ -114,8 +114,7 @@ def test_a_tab_that_hears_nothing_takes_the_stream_away(page: Page, beside: Page
     )
     beside.wait_for_function("window.held?.length === 1")
     beside.wait_for_function(
-        "navigator.locks.query().then(({held}) => held.length === 1 && held[0].clientId !== window.held[0])",
-        timeout=20_000,
+        "navigator.locks.query().then(({held}) => held.length === 1 && held[0].clientId !== window.held[0])"
     )
     streams.until(1)
     follows(beside, stack)

@@ -179,4 +179,4 @@ async def _until_ready(processes: list[ServiceProcess]) -> None:
             assert len(await client.job_types()) >= 7
             return True
 
-        await eventually(probe, within=30, what="scheduler and worker are ready")
+        await eventually(probe, within=120, what="scheduler and worker are ready")

@@ -34,7 +34,7 @@ class Terminal:
         os.close(slave)
         self.seen = ""
 
-    def until(self, pattern: str, within: float = 20.0) -> None:
+    def until(self, pattern: str, within: float = 60.0) -> None:
         """Read until the pattern was printed."""
         deadline = time.monotonic() + within
         while not re.search(pattern, self.seen):

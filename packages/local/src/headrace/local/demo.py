@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from headrace.client import Client, NotReachableError
+from headrace.client.cli.progress import ProgressView
 from headrace.contracts.api import JobView
 from headrace.contracts.errors import UnknownJobTypeError
 from headrace.contracts.states import JobState
-from headrace.local.demo_progress import ProgressLine
 from headrace.local.demo_site import DemoSite
 from headrace.local.foreground import say
 from headrace.local.system import LocalSystem
@@ -72,7 +73,7 @@ async def _submit(client: Client, payload: dict[str, Any]) -> JobView:
 
 
 async def _follow(system: LocalSystem, client: Client, job: JobView, console: Console) -> JobView:
-    with ProgressLine(console) as line:
+    with ProgressView(console, partial(say, console)) as view:
         while not job.state.is_terminal:
             await asyncio.sleep(0.2)
             system.check_runs()
@@ -81,7 +82,11 @@ async def _follow(system: LocalSystem, client: Client, job: JobView, console: Co
             except NotReachableError:
                 system.check_runs()  # the better explanation, if that is why
                 raise
-            line.show(job)
+            is_over, told = job.state.is_terminal, job.progress
+            if is_over or told is None:
+                view.show(1.0 if is_over else 0.0, str(job.state), is_due=is_over)
+            else:
+                view.show(told.fraction, told.message)
     return job
 
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from headrace.client.aio import Client
-from headrace.client.cli.following import make_bar
 from headrace.client.cli.job_views import job_table
 from headrace.client.cli.options import Fingerprint, PoolOption, TypeOption
 from headrace.client.cli.output import Output
 from headrace.client.cli.problems import ExitCode, UsageError
+from headrace.client.cli.progress import make_bar
 from headrace.client.cli.session import AsJson, run
 from headrace.client.cli.words import age, clean
 from headrace.client.operate import DeadFilter
@@ -88,48 +88,31 @@ def groups(context: typer.Context, type: TypeOption = None, pool: PoolOption = N
     run(context, as_json, work)
 
 
-@app.command()
-def replay(
-    context: typer.Context,
-    ids: Ids = None,
-    *,
-    type: TypeOption = None,
-    pool: PoolOption = None,
-    fingerprint: Fingerprint = None,
-    limit: Limit = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: AsJson = False,
-) -> None:
-    """Run dead letters again as new jobs, each at most once."""
+def _command(verb: str, help_: str, act_of: Callable[[Client], Act]) -> None:
+    """Add a command that does something with dead letters: both take the same and ask the same."""
 
-    async def work(client: Client, output: Output) -> ExitCode | None:
-        which: dict[str, Any] = {**_filter(type, pool, fingerprint), "ids": ids or None}
-        return await _act(output, "replay", client.replay_dead_letters, which, limit, dry_run=dry_run, yes=yes)
+    @app.command(verb, help=help_)
+    def command(
+        context: typer.Context,
+        ids: Ids = None,
+        *,
+        type: TypeOption = None,
+        pool: PoolOption = None,
+        fingerprint: Fingerprint = None,
+        limit: Limit = None,
+        dry_run: DryRun = False,
+        yes: Yes = False,
+        as_json: AsJson = False,
+    ) -> None:
+        async def work(client: Client, output: Output) -> ExitCode | None:
+            which: dict[str, Any] = {**_filter(type, pool, fingerprint), "ids": ids or None}
+            return await _act(output, verb, act_of(client), which, limit, dry_run=dry_run, yes=yes)
 
-    run(context, as_json, work)
+        run(context, as_json, work)
 
 
-@app.command()
-def discard(
-    context: typer.Context,
-    ids: Ids = None,
-    *,
-    type: TypeOption = None,
-    pool: PoolOption = None,
-    fingerprint: Fingerprint = None,
-    limit: Limit = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: AsJson = False,
-) -> None:
-    """Hide dead letters. Their state does not change."""
-
-    async def work(client: Client, output: Output) -> ExitCode | None:
-        which: dict[str, Any] = {**_filter(type, pool, fingerprint), "ids": ids or None}
-        return await _act(output, "discard", client.discard_dead_letters, which, limit, dry_run=dry_run, yes=yes)
-
-    run(context, as_json, work)
+_command("replay", "Run dead letters again as new jobs, each at most once.", lambda client: client.replay_dead_letters)
+_command("discard", "Hide dead letters. Their state does not change.", lambda client: client.discard_dead_letters)
 
 
 def _filter(type: str | None, pool: str | None, fingerprint: str | None) -> DeadFilter:
@@ -147,7 +130,7 @@ async def _act(
     if wanted and not yes:
         _ask(output, f"{verb.capitalize()} {wanted} dead letter{'s' if wanted > 1 else ''}?")
     done, refused = 0, {refusal.id: refusal for refusal in look.refused}
-    bar = make_bar(output, unit=f"{verb}ed") if output.is_live else None
+    bar = make_bar(output.console, unit=f"{verb}ed") if output.is_live else None
     with bar or nullcontext():
         task = None if bar is None else bar.add_task("", total=wanted)
         while done < wanted:

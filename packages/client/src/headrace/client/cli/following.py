@@ -1,23 +1,18 @@
-"""Follow a job to its end: a bar that moves on a terminal, lines elsewhere."""
+"""Follow a job to its end, and say how it ended."""
 
 from __future__ import annotations
 
-import time
-from types import TracebackType
-from typing import Self
-
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from headrace.client.aio import Client
 from headrace.client.cli.output import Output
 from headrace.client.cli.problems import ExitCode
+from headrace.client.cli.progress import ProgressView
 from headrace.client.cli.words import STATE_STYLES, as_json, clean, span
 from headrace.client.events import GAP, Event
 from headrace.contracts.api import JobView
 from headrace.contracts.states import JobState
 
-_SECONDS_BETWEEN_LINES = 1.0
 _RESULT_CHARACTERS = 20_000
 
 
@@ -30,64 +25,18 @@ async def follow_job(client: Client, output: Output, job_id: str, *, event_lines
         job_id: The job.
         event_lines: Where JSON is asked for: write a line for each event instead of the job at its end.
     """
-    with FollowView(output) as view:
+    with ProgressView(output.console, None if output.as_json else output.say) as view:
         async for event in client.follow(job_id):
             if event_lines and output.as_json:
                 output.line({"event": event.name, **({} if event.job is None else {"job": event.job})})
-            view.show(event)
+            words = clean(_words(event), one_line=True)
+            view.show(_fraction(event), words, is_due=event.name != "job.progress")
     job = await client.get(job_id)
     if not output.as_json:
         tell_end(output, job)
     elif not event_lines:
         output.document(job)
     return ExitCode.DONE if job.state is JobState.COMPLETED else ExitCode.JOB_FAILED
-
-
-class FollowView:
-    """How far one job is."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._shown, self._shown_at = "", 0.0
-        self._bar = make_bar(output) if output.is_live else None
-        self._task = self._bar.add_task("", total=1.0) if self._bar is not None else None
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, event: Event) -> None:
-        """Show an event."""
-        fraction, words = _fraction(event), clean(_words(event), one_line=True)
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=clean(words, limit=60), completed=fraction)
-            return
-        if self._output.as_json:
-            return
-        line = f"{'' if fraction is None else f'{fraction:.0%}':>5}  {words}"
-        now = time.monotonic()
-        is_due = event.name != "job.progress" or now - self._shown_at >= _SECONDS_BETWEEN_LINES
-        if line != self._shown and is_due:
-            self._output.say(line)
-            self._shown, self._shown_at = line, now
-
-
-def make_bar(output: Output, *, unit: str | None = None) -> Progress:
-    """A bar for a terminal; with a unit it counts."""
-    counted = TextColumn("{task.completed:.0f} of {task.total:.0f} " + unit) if unit else TaskProgressColumn()
-    return Progress(
-        SpinnerColumn(),
-        BarColumn(),
-        counted,
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=output.console,
-    )
 
 
 def tell_end(output: Output, job: JobView) -> None:

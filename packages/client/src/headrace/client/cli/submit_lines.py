@@ -12,9 +12,9 @@ from typing import Any, cast
 from rich.progress import Progress
 
 from headrace.client.aio import Client
-from headrace.client.cli.following import make_bar
 from headrace.client.cli.output import Output
 from headrace.client.cli.problems import ExitCode, UsageError
+from headrace.client.cli.progress import make_bar
 from headrace.client.cli.words import clean
 from headrace.client.submission import Submission, SubmitOptions
 from headrace.contracts.api import JobView
@@ -109,4 +109,4 @@ async def _wait_all(client: Client, ids: Sequence[str], bar: Progress | None) ->
 
 
 def _bar(output: Output) -> Any:
-    return make_bar(output, unit="jobs") if output.is_live else nullcontext()
+    return make_bar(output.console, unit="jobs") if output.is_live else nullcontext()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,59 +11,17 @@ import pytest
 from hazard_parts import open_stores, scheduler_here
 from pydantic import SecretStr
 from pymongo.errors import PyMongoError
+from tests.chaos.replica_set import ReplicaSet
 
 from headrace.contracts.config import JobConfig
-from headrace.local.mongo_server import REPLICA_SET, MongoServer
 from headrace.testing.eventually import eventually
 
 BODY = {"type": "any", "payload": 1}
 
 
-class Member(MongoServer):
-    """One of several; the set is initiated from outside."""
-
-    def _after_start(self, deadline: float) -> None:
-        """Nothing: it is primary when the others say so."""
-
-    @property
-    def host(self) -> str:
-        """As the set knows it."""
-        return self._host
-
-
-class Trio:
-    """A replica set of three that fails over within seconds. The first one is primary while it lives."""
-
-    def __init__(self) -> None:
-        self.members = [Member(test_commands=True) for _ in range(3)]
-
-    def start(self) -> None:
-        for member in self.members:
-            member.start()
-        hosts = [
-            {"_id": n, "host": member.host, "priority": 2 if n == 0 else 1} for n, member in enumerate(self.members)
-        ]
-        quick = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 300}
-        with self.members[0].client() as client:
-            client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": hosts, "settings": quick})
-            deadline = time.monotonic() + 30
-            while not client.admin.command("hello").get("isWritablePrimary"):
-                assert time.monotonic() < deadline, "no primary"
-                time.sleep(0.05)
-
-    @property
-    def url(self) -> str:
-        """The address of the set."""
-        return f"mongodb://{','.join(member.host for member in self.members)}/?replicaSet={REPLICA_SET}"
-
-    def close(self) -> None:
-        for member in self.members:
-            member.close()
-
-
 @pytest.fixture
-def trio() -> Iterator[Trio]:
-    trio = Trio()
+def trio() -> Iterator[ReplicaSet]:
+    trio = ReplicaSet()
     try:
         trio.start()
         yield trio
@@ -74,12 +31,13 @@ def trio() -> Iterator[Trio]:
 
 @pytest.mark.slow
 async def test_hazard_1_no_2xx_before_a_majority_has_it_and_none_is_rolled_back(
-    config: JobConfig, trio: Trio, monkeypatch: pytest.MonkeyPatch
+    config: JobConfig, trio: ReplicaSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both secondaries die: no 2xx. The primary dies with what it alone has: every 2xx is still there (I1, I12)."""
     monkeypatch.setattr("headrace.runtime.store.state_insert.INSERT_SECONDS", 0.7)
     config = config.model_copy(update={"mongo_url": SecretStr(trio.url)})
-    first, *others = trio.members
+    first = trio.members[await asyncio.to_thread(trio.wait_for_primary)]
+    others = [member for member in trio.members if member is not first]
     accepted: list[str] = []
     unknown: list[str] = []
     others_said: list[Any] = []
@@ -131,7 +89,7 @@ async def test_hazard_1_no_2xx_before_a_majority_has_it_and_none_is_rolled_back(
         async def all_stored() -> set[str]:
             try:
                 return set(await stores.database.jobs.distinct("_id"))
-            except PyMongoError as error:  # the first one, back with more priority, is just taking over
+            except PyMongoError as error:  # while the driver looks for the primary
                 raise AssertionError(str(error)) from error
 
         stored = await eventually(all_stored, within=20)

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 from pydantic import SecretStr
 from tests.simulation.store_verbs import VERBS, Store, steps
-from tests.simulation.twins import answer_of, model_database, plain
+from tests.simulation.twins import answer_of, for_any, model_database, plain
 
 from headrace.contracts.config import JobConfig
 from headrace.local.stores import MongoServer
@@ -62,20 +61,7 @@ def a_pair(runner: asyncio.Runner, server: MongoServer, name: str) -> Iterator[P
 def compare(server: MongoServer, name: str, examples: int) -> None:
     """Run so many sequences."""
     with asyncio.Runner() as runner, a_pair(runner, server, name) as pair:
-
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            phases=(Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(steps)
-        def run(sequence: list[tuple[str, tuple[Any, ...]]]) -> None:
-            runner.run(pair.run(sequence))
-
-        run()
+        for_any(examples, steps, lambda sequence: runner.run(pair.run(sequence)))
 
 
 def test_any_sequence_of_verbs_has_equal_answers(mongo_server: MongoServer, mongo_database: str) -> None:

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.simulation.twins import answer_of, model_queue, plain, redis_model
+from tests.simulation.twins import answer_of, for_any, model_queue, plain, redis_model
 
 from headrace.local.stores import RedisServer
 from headrace.runtime.queue import Entry, InFlight, RedisJobQueue, Verdict, redis_client
@@ -151,21 +150,8 @@ def compare(server: RedisServer, examples: int) -> None:
     """Run so many sequences."""
     with asyncio.Runner() as runner:
         pair = Pair(server, "twins")
-
-        @settings(
-            max_examples=examples,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            phases=(Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(steps)
-        def run(sequence: list[tuple[str, tuple[Any, ...]]]) -> None:
-            runner.run(pair.run(sequence))
-
         try:
-            run()
+            for_any(examples, steps, lambda sequence: runner.run(pair.run(sequence)))
         finally:
             runner.run(pair.redis.aclose())
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.strategies import SearchStrategy
 from pydantic import BaseModel
 
 from headrace.contracts.config import JobConfig
@@ -25,6 +27,8 @@ from .mongo_server import MongoModel
 from .network import Errors, Work
 from .redis_client import Board, Client
 from .redis_server import RedisModel
+
+T = TypeVar("T")
 
 BUCKET_MS = 20_000
 """Times that are less apart than about half of this are the same: the two stores are asked one after the other."""
@@ -94,6 +98,24 @@ def _driver(driver: Any) -> Generator[None, None, None]:
         yield
     finally:
         database_module.mongo_driver = real  # type: ignore[misc]
+
+
+def for_any(examples: int, strategy: SearchStrategy[T], run: Callable[[T], None]) -> None:
+    """Run with so many examples, the same ones every time; the first that fails is told as it is, not made smaller."""
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def each(example: T) -> None:
+        run(example)
+
+    each()
 
 
 async def answer_of(call: Any) -> Any:

@@ -38,6 +38,14 @@ demo: install ## Crawl a generated site durably on embedded real stores
 up: install ## Run the whole system on embedded real stores in the foreground
 	@$(BIN)/headrace-local up
 
+.PHONY: dev
+dev: install ## Run the whole system and restart the services whose code changes
+	@$(BIN)/headrace-local up --reload --logs
+
+.PHONY: hooks
+hooks: install ## Check format, lint, imports and types at each commit, the rules of the repository at each push
+	@$(BIN)/pre-commit install --hook-type pre-commit --hook-type pre-push
+
 .PHONY: test
 test: install ## Run the tests that need no container and are quick: a few minutes
 	@$(BIN)/python -m pytest -n 4 --dist loadfile -m "not slow and not containers"

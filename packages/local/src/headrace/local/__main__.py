@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ipaddress
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _run(arguments: argparse.Namespace) -> int:
     console = make_console()
     settings = {"JOB_CRAWL_ALLOW_PRIVATE": "1"} if _needs_private(arguments) else {}
+    reload = getattr(arguments, "reload", False)
+    if reload and "JOB_SHUTDOWN_GRACE_SECONDS" not in os.environ:
+        settings["JOB_SHUTDOWN_GRACE_SECONDS"] = "5"  # who has saved a file waits for the restart
     try:
         system = LocalSystem(
             data=arguments.data,
@@ -43,7 +47,7 @@ async def _run(arguments: argparse.Namespace) -> int:
         say(console, f"Failed: {error}")
         return 1
     if arguments.command == "up":
-        return await run_in_foreground(system, run_up(system, console), console=console, interrupted=0)
+        return await run_in_foreground(system, run_up(system, console, reload=reload), console=console, interrupted=0)
     demo = run_demo(system, console, url=arguments.url, max_pages=arguments.max_pages)
     return await run_in_foreground(system, demo, console=console, interrupted=EXIT_INTERRUPTED)
 
@@ -70,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="run the whole system in the foreground until Ctrl-C")
     demo = commands.add_parser("demo", help="run it, crawl a site, print the result, and stop")
+    up.add_argument("--reload", action="store_true", help="restart the services whose code changes, for development")
     for command in (up, demo):
         command.add_argument("--data", type=Path, metavar="DIR", help="keep jobs and logs there (default: temporary)")
         command.add_argument("--logs", action="store_true", help="show what the services log, instead of keeping it")

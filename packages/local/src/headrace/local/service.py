@@ -89,11 +89,14 @@ class ServiceProcess:
         Raises:
             ServiceFailedError: It has ended, with its last log lines.
         """
-        code = self.exit_code
-        if code is None:
-            return
+        if self.exit_code is not None:
+            raise self.failure()
+
+    def failure(self) -> ServiceFailedError:
+        """The error for a service that has ended, with its last log lines."""
+        code = self.exit_code or 0
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        raise ServiceFailedError(f"{self.name} {how}{self._last_lines()}")
+        return ServiceFailedError(f"{self.name} {how}{self._last_lines()}")
 
     def not_ready(self) -> ServiceFailedError:
         """The error for a service that took too long."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -105,12 +105,8 @@ class LocalSystem:
         await asyncio.shield(asyncio.gather(*self._starts))  # threads cannot be cancelled, and `stop` must know of them
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
-        for spec in self._specs:
-            log_file = None if self._logs_to_terminal else logs / f"{spec.name}.log"
-            self._services.append(
-                ServiceProcess(spec, port=self.ports[spec.name], env=self._environment(), log_file=log_file)
-            )
-        await self._wait_ready()
+        self._services += [self._start(spec) for spec in self._specs]
+        await self.wait_ready()
 
     async def watch(self) -> None:
         """Return never while everything runs.
@@ -128,11 +124,32 @@ class LocalSystem:
         Raises:
             ServiceFailedError: A part has ended by itself.
         """
-        for store in self._stores:  # first: a service that ends because of its store is not the cause
-            if not store.running:
-                raise ServiceFailedError(f"{store.name} has ended; its log is {store.log_file}")
+        self.check_stores()  # first: a service that ends because of its store is not the cause
         for service in self._services:
             service.check_runs()
+
+    def check_stores(self) -> None:
+        """Do nothing while both stores run.
+
+        Raises:
+            ServiceFailedError: One has ended by itself.
+        """
+        for store in self._stores:
+            if not store.running:
+                raise ServiceFailedError(f"{store.name} has ended; its log is {store.log_file}")
+
+    @property
+    def services(self) -> dict[str, ServiceProcess]:
+        """What was started last for each service, by its name."""
+        return {service.name: service for service in self._services}
+
+    async def restart(self, names: Collection[str]) -> None:
+        """Stop services in order, as `stop` does, and start them anew where they listened, not yet ready."""
+        old = [service for service in self._services if service.name in names]
+        await self._end(old)
+        for service in old:
+            spec = next(spec for spec in self._specs if spec.name == service.name)
+            self._services[self._services.index(service)] = self._start(spec)
 
     def hurry(self) -> None:
         """Make a `stop` under way, or the next one, kill the services instead of waiting for them."""
@@ -141,19 +158,26 @@ class LocalSystem:
     async def stop(self) -> None:
         """Stop the services (SIGTERM, after their grace SIGKILL), then the stores. Leaves nothing running."""
         await self._end_store_starts()
-        for service in self._services:
-            service.terminate()
-        deadline = time.monotonic() + self._grace_seconds() + _EXTRA_GRACE_SECONDS
-        while any(service.exit_code is None for service in self._services):
-            if self._hurry.is_set() or time.monotonic() > deadline:
-                break
-            await asyncio.sleep(0.02)
-        for service in self._services:
-            service.kill()
+        await self._end(self._services)
         if self.temporary:
             for store in self._stores:
                 store.kill()  # nobody will read this data again
         await asyncio.to_thread(self._close_folders)
+
+    def _start(self, spec: ServiceSpec) -> ServiceProcess:
+        log_file = None if self._logs_to_terminal else self.folder / "logs" / f"{spec.name}.log"
+        return ServiceProcess(spec, port=self.ports[spec.name], env=self._environment(), log_file=log_file)
+
+    async def _end(self, services: Sequence[ServiceProcess]) -> None:
+        for service in services:
+            service.terminate()
+        deadline = time.monotonic() + self._grace_seconds() + _EXTRA_GRACE_SECONDS
+        while any(service.exit_code is None for service in services):
+            if self._hurry.is_set() or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.02)
+        for service in services:
+            service.kill()
 
     async def _end_store_starts(self) -> None:
         while not all(task.done() for task in self._starts):
@@ -168,9 +192,14 @@ class LocalSystem:
             store.close()
         self._folder.close()
 
-    async def _wait_ready(self) -> None:
+    async def wait_ready(self, names: Collection[str] | None = None) -> None:
+        """Wait until the readiness probes of all services, or of these, are content.
+
+        Raises:
+            ServiceFailedError: One has ended, or was not ready within a minute.
+        """
         deadline = time.monotonic() + _READY_SECONDS
-        waiting = list(self._services)
+        waiting = [service for service in self._services if names is None or service.name in names]
         async with aiohttp.ClientSession() as session:
             while waiting:
                 waiting = [service for service in waiting if not await service.is_ready(session)]

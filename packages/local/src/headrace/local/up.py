@@ -1,4 +1,4 @@
-"""`headrace-local up`: the whole system until Ctrl-C."""
+"""`headrace-local up`: the whole system until Ctrl-C, with `--reload` following its code."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headrace.local.foreground import say
+from headrace.local.reload import run_reloading, watched
 from headrace.local.system import LocalSystem
 
 _PURPOSES = {
@@ -20,8 +21,13 @@ _PURPOSES = {
 }
 
 
-async def run_up(system: LocalSystem, console: Console) -> int:
+async def run_up(system: LocalSystem, console: Console, *, reload: bool = False) -> int:
     """Start the system, say where everything is, and watch it for ever.
+
+    Args:
+        system: What to run.
+        console: Where to say it.
+        reload: Restart the services whose code changes; one that ends then waits for its next change.
 
     Raises:
         HeadraceError: A part did not start or ended by itself.
@@ -36,5 +42,7 @@ async def run_up(system: LocalSystem, console: Console) -> int:
     say(console, f"data       {system.folder}" + (" (removed at the end; --data DIR keeps it)" * system.temporary))
     say(console, f"logs       {system.logs}")
     say(console, f"Ready after {time.monotonic() - began:.1f} s. Stop with Ctrl-C.")
+    if reload:
+        await run_reloading(system, console, watched())
     await system.watch()
     return 0

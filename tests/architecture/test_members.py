@@ -57,7 +57,7 @@ def imported(member: str) -> dict[str, set[str]]:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{file} imports relatively"
+                assert node.level == 0, f"{file} imports relatively: write headrace.{member}.… in full"
                 names = [node.module or ""]
             for name in names:
                 parts = name.split(".")
@@ -66,21 +66,32 @@ def imported(member: str) -> dict[str, set[str]]:
 
 
 def test_all_members_are_known() -> None:
-    assert set(MEMBERS) == set(MAY_IMPORT)
+    assert set(MEMBERS) == set(MAY_IMPORT), (
+        "a member was added or removed: say in MAY_IMPORT which members it may import, and name it in the layers of"
+        " pyproject.toml and in docs/architecture.md"
+    )
 
 
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_member_is_named_after_its_folder_and_owns_one_portion_of_the_namespace(member: str) -> None:
     source = MEMBERS[member] / "src" / "headrace"
-    assert project(member)["name"] == f"headrace-{member}"
-    assert [path.name for path in source.iterdir() if path.name != "__pycache__"] == [member]
-    assert (source / member / "py.typed").is_file()
+    assert project(member)["name"] == f"headrace-{member}", "a distribution is called headrace-FOLDER: rename either"
+    assert [path.name for path in source.iterdir() if path.name != "__pycache__"] == [member], (
+        f"{source} holds the one package {member}: headrace is shared by all members and has no __init__.py"
+    )
+    assert (source / member / "py.typed").is_file(), f"add an empty {source / member}/py.typed: our types are public"
 
 
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_member_imports_only_what_lies_below_it(member: str) -> None:
     others = {name.split(".")[1] for name in imported(member) if name.startswith("headrace.")} - {member}
-    assert others <= MAY_IMPORT[member]
+    upwards = {
+        f"{member} imports headrace.{other} in {', '.join(sorted(imported(member)[f'headrace.{other}']))}"
+        for other in others - MAY_IMPORT[member]
+    }
+    assert upwards == set(), (
+        "imports point down, services -> runtime -> contracts: move what both need into contracts (pure) or runtime"
+    )
 
 
 @pytest.mark.parametrize("member", MEMBERS)
@@ -95,12 +106,15 @@ def test_a_member_declares_every_distribution_it_imports(member: str) -> None:
         }  # fmt: skip
         if not wanted & declared(member):
             missing[name] = files
-    assert missing == {}
+    assert missing == {}, (
+        f"{member} imports these without declaring them: add them to its pyproject.toml, then make lock"
+    )
 
 
 def test_the_contracts_need_nothing_but_pydantic() -> None:
-    assert set(imported("contracts")) == {"headrace.contracts", "pydantic"}
-    assert declared("contracts") <= {"pydantic", "pydantic-settings"}
+    why = "the contracts are what executors of others depend on: they need pydantic and nothing else"
+    assert set(imported("contracts")) == {"headrace.contracts", "pydantic"}, why
+    assert declared("contracts") <= {"pydantic"}, why
 
 
 @pytest.mark.parametrize(
@@ -121,13 +135,15 @@ def test_each_store_and_the_runner_are_spoken_in_one_place(module: str, owner: s
             if re.search(rf"^\s*(?:import|from) {module}\b", file.read_text(encoding="utf-8"), re.MULTILINE):
                 speakers.add(file.relative_to(folder / "src" / "headrace").as_posix())
     strangers = {name for name in speakers if not name.startswith(owner)} - {"local/mongo_server.py"}
-    assert speakers
-    assert strangers == set()
+    assert speakers, f"nobody imports {module} any more: remove its line from this test"
+    assert strangers == set(), (
+        f"{module} is spoken below {owner} alone, where its errors become ours: give what you need a method there"
+    )
 
 
 def test_the_linter_of_the_workspace_holds_the_same_rules() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    assert settings["include_external_packages"] is True
+    assert settings["include_external_packages"] is True, "without it the contracts on redis, pymongo, … say nothing"
     kinds = {contract["id"]: contract["type"] for contract in settings["contracts"]}
     assert kinds == {
         "layers": "layers",
@@ -139,4 +155,4 @@ def test_the_linter_of_the_workspace_holds_the_same_rules() -> None:
         "motor": "protected",
         "dramatiq": "protected",
         "runtime": "forbidden",
-    }
+    }, "a contract of [tool.importlinter] was removed or is new: say so here, and in test_members.py what it means"

@@ -41,7 +41,9 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_pins_keep_to_the_policy() -> None:
     done = run("audit")
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, (
+        f"{done.stdout}look at the distribution, then change requirements/policy.toml (a licence, a floor) or the pin"
+    )
     assert "0 faults" in done.stdout
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 MINE = Path(__file__)
-CONTAINER_FILES = re.compile(r"(^|/)(Dockerfile|docker-compose[^/]*\.yml)$|^deploy/")
+CONTAINER_FILES = re.compile(r"(^|/)((?:[\w-]+\.)?Dockerfile|docker-compose[^/]*\.yml)$|^deploy/")
 """Absolute paths in these are paths inside an image."""
 MACHINE_PATH = re.compile(r"(?<![\w.:/-])/(?:work|root|home|Users)/[\w.-]")
 REGISTRY = re.compile(
@@ -48,21 +49,37 @@ def test_no_file_names_a_path_of_a_machine() -> None:
         for name, text in texts()
         if str(ROOT) in text or (not CONTAINER_FILES.search(name) and MACHINE_PATH.search(text))
     ]
-    assert found == []
+    assert found == [], (
+        "these name a folder of somebody's machine: use a path from the repository's root, or tmp_path in a test"
+    )
 
 
 def test_no_file_names_a_package_registry() -> None:
-    assert [name for name, text in texts() if REGISTRY.search(text)] == []
+    assert [name for name, text in texts() if REGISTRY.search(text)] == [], (
+        "where packages come from is a setting of the machine: leave the registry's address out"
+    )
 
 
 def test_every_pin_has_its_hash_and_no_pin_an_address() -> None:
     for file in sorted((ROOT / "requirements").glob("*.txt")):
         lines = file.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
         pins = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        assert pins, file.name
+        assert pins, f"requirements/{file.name} is empty: run make lock"
         for pin in pins:
-            assert re.match(r"[A-Za-z0-9._\[\],-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", pin), (file.name, pin[:60])
-            assert "://" not in pin, (file.name, pin[:60])
+            assert re.match(r"[A-Za-z0-9._\[\],-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", pin), (
+                f"{file.name}: {pin[:60]} … is no exact version with a sha256 hash: change the .in file, then make lock"
+            )
+            assert "://" not in pin, f"{file.name}: {pin[:60]} … has an address: depend on a version of a package"
+
+
+def test_hooks_download_nothing_and_run_what_is_pinned() -> None:
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    repositories = yaml.safe_load(text)["repos"]
+    assert [each["repo"] for each in repositories] == ["local"], (
+        "a hook's own repository would be downloaded at a version of its own: run the tool of .venv as a local hook"
+    )
+    strange = [hook["id"] for hook in repositories[0]["hooks"] if not re.match(r"\.venv/bin/|make ", hook["entry"])]
+    assert strange == [], "a hook runs a program of .venv or a target of the Makefile, so that CI runs the same"
 
 
 @pytest.mark.parametrize("text", ["see /work/x", "(/root/.bashrc)", '"/home/me"', "/Users/me"])

@@ -86,7 +86,7 @@ def test_patterns_are_matched_against_whole_texts() -> None:
 def test_scripts_are_shipped_whole_and_never_block() -> None:
     """S18: Lua comes from the package alone, by digest; nothing waits inside Redis."""
     lua = ROOT / "packages/runtime/src/headrace/runtime/queue/lua"
-    assert len(list(lua.glob("*.lua"))) > 20
+    assert len(list(lua.glob("*.lua"))) > 20, "the scripts are no longer below queue/lua: mend this test"
     found = [file.name for file in lua.glob("*.lua") if BLOCKING.search(file.read_text(encoding="utf-8"))]
     callers = {
         file for file, node in nodes()
@@ -95,7 +95,9 @@ def test_scripts_are_shipped_whole_and_never_block() -> None:
     }  # fmt: skip
     blocking = [file for file, node in nodes() if isinstance(node, ast.Call) and BLOCKING.fullmatch(name_of(node.func))]
     assert (found, blocking) == ([], []), "S18: poll with a script instead of blocking in Redis"
-    assert callers == {"packages/runtime/src/headrace/runtime/queue/scripts.py"}
+    assert callers == {"packages/runtime/src/headrace/runtime/queue/scripts.py"}, (
+        "S18: scripts are run by queue/scripts.py alone, by digest and from the package; add a .lua file there"
+    )
 
 
 @pytest.mark.parametrize("option", ["compressors=zlib", "Compressors=snappy,ZLIB", "x=1&compressors=zstd%2Czlib"])
@@ -108,4 +110,6 @@ def test_zlib_is_refused_between_us_and_mongodb(option: str) -> None:
 def test_without_a_wish_nothing_is_compressed() -> None:
     """S19, by default."""
     with MongoClient("mongodb://127.0.0.1:1", connect=False) as client:
-        assert client.options.pool_options._compression_settings.compressors == []
+        assert client.options.pool_options._compression_settings.compressors == [], (
+            "S19: compression towards MongoDB is off unless somebody asks for it; zlib is refused even then"
+        )

@@ -215,7 +215,7 @@ def sweep(server: RedisModel, keys: list[str], args: list[str]) -> int:
     for verdict in groups(args, 3, int(args[2]), 6):
         job_id, claimed, token = verdict[0], int(verdict[4]), verdict[5]
         is_same = inflight.get(job_id) == claimed and holder.get(job_id, "") == token
-        if is_same and server.now - claimed >= int(args[0]) and job_id not in same:
+        if is_same and abs(server.now - claimed) >= int(args[0]) and job_id not in same:
             same.add(job_id)
             _carry_out(server, keys, verdict, int(args[1]))
     return len(same)

@@ -42,6 +42,8 @@ def later(ms: int) -> dict[str, Any]:
         (Q, {}, "ready", SCORE + 1, ORDER_S),
         (Q, {}, "inflight", NOW - SWEEP_AFTER_MS + 1, None),
         (Q, {}, "inflight", NOW - SWEEP_AFTER_MS, STUCK),
+        (Q, {}, "inflight", NOW + SWEEP_AFTER_MS - 1, None),
+        (Q, {}, "inflight", NOW + SWEEP_AFTER_MS, STUCK),
         (Q, {}, "delayed", NOW + DELAYED_SLACK_MS, None),
         (Q, {}, "delayed", NOW + DELAYED_SLACK_MS + 1, ORDER_R),
         (Q, {}, "delayed", NOW - 60_000, None),

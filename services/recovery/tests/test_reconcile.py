@@ -87,6 +87,19 @@ async def test_a_lost_push_of_an_orphan_is_swept(stage: Stage, duty: RecentDuty 
     assert (await stage.where(job.id)).place == "delayed"
 
 
+async def test_an_id_in_two_sets_with_a_claim_of_the_future_is_placed_anew(
+    stage: Stage, duty: RecentDuty | FullPass
+) -> None:
+    """Found by seed 20 of the chaos suite: neither the claim grew old nor the other place due."""
+    job = await stage.job(**await seconds_ago(stage, 30))
+    for key in (stage.keys.inflight, stage.keys.delayed):
+        await stage.redis.zadd(key, {job.id: job.ready_score})
+    await stage.redis.zrem(stage.keys.ready, job.id)
+    assert await duty.run_once() == {"stuck_inflight": 1}
+    assert await stage.redis.zscore(stage.keys.inflight, job.id) is None
+    assert await stage.redis.zscore(stage.keys.delayed, job.id) <= await stage.parts.queue.time_ms() + 60_000
+
+
 async def test_c14_a_cancelled_job_leaves_redis(stage: Stage, duty: RecentDuty | FullPass) -> None:
     await stage.know_pool()
     job = await stage.job(state=JobState.CANCELLED, **await seconds_ago(stage, 30))

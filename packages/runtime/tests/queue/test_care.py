@@ -61,6 +61,18 @@ async def test_a_sweep_leaves_what_changed_since_it_was_read(queue: RedisJobQueu
     assert (await queue.locate(POOL, [job]))[0].token == "t2"
 
 
+async def test_a_claim_of_the_future_counts_as_old(queue: RedisJobQueue, harness: RedisHarness) -> None:
+    """The server's clock was set back, or a score is not a time: it would stay in flight for ever."""
+    job = await harness.waiting()
+    await harness.take(token="t1", count=1)
+    far = await queue.time_ms() + 3_600_000
+    await queue._redis.zadd(queue._keys.pool(POOL).inflight, {job: far})
+    waits = [Verdict(job, "delayed", 0, 12)]
+    assert await queue.sweep(POOL, seen=[InFlight(job, far, "t1")], verdicts=waits, min_age_ms=7_200_000) == 0
+    assert await queue.sweep(POOL, seen=[InFlight(job, far, "t1")], verdicts=waits, min_age_ms=60_000) == 1
+    assert (await queue.locate(POOL, [job]))[0].place == "delayed"
+
+
 async def test_a_walk_over_the_members_sees_all_of_them(queue: RedisJobQueue, harness: RedisHarness) -> None:
     """In parts, also of a set that is stored as a tree."""
     entries = {job: Entry(job, number) for number, job in enumerate(harness.new_ids(700))}

@@ -92,7 +92,8 @@ def _ghost_mending(standing: Standing) -> Mending:
 def _judge_waiting(standing: Standing, located: Located, now_ms: int) -> tuple[DriftKind, Mending] | None:
     number = located.score or 0
     if located.place == "inflight":
-        return (DriftKind.STUCK_INFLIGHT, Mending.SWEEP) if now_ms - number >= SWEEP_AFTER_MS else None
+        # A claim of the future, by a clock that was set back or a number that is none, would never grow old.
+        return (DriftKind.STUCK_INFLIGHT, Mending.SWEEP) if abs(now_ms - number) >= SWEEP_AFTER_MS else None
     if located.place == "ready":
         if not standing.due and standing.run_at_ms > now_ms + DELAYED_SLACK_MS:
             return DriftKind.WRONG_ORDER, Mending.RELOCATE

@@ -66,6 +66,8 @@ class CareVerbs(FlowVerbs):
     async def sweep(self, pool: str, *, seen: Sequence[InFlight], verdicts: Sequence[Verdict], min_age_ms: int) -> int:
         """Place ids that stayed in flight, those that still are exactly as `seen` and older than `min_age_ms`.
 
+        A claim that lies further than that in the future counts as old: no clock of now wrote it.
+
         Verdicts about ids that are not in `seen` are ignored.
 
         Returns:

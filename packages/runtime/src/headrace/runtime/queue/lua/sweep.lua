@@ -6,7 +6,8 @@
 --   at most 1000
 -- Returns how many ids were still as read
 -- Keeps: acts on an id only while its claim time and its holder are as read and it is older than the minimum, by this
---   server's clock: a claim that is merely slow keeps it. `leave` changes nothing.
+--   server's clock: a claim that is merely slow keeps it. One that far in the future was written by another clock, and
+--   would never grow old. `leave` changes nothing.
 -- Callers: RedisJobQueue.sweep
 -- include: checks
 -- include: verdicts
@@ -26,7 +27,7 @@ for _, v in ipairs(verdicts) do
   local claimed = tonumber(redis.call('ZSCORE', keys.inflight, v.id) or '')
   local holder = redis.call('HGET', keys.holder, v.id) or ''
   local unchanged = claimed == as_read and holder == ARGV[v.more + 1]
-  if unchanged and now - claimed >= min_age and not seen[v.id] then
+  if unchanged and math.abs(now - claimed) >= min_age and not seen[v.id] then
     seen[v.id] = true
     table.insert(same, v)
   end

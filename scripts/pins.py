@@ -71,7 +71,7 @@ def faults(pins: list[Pin], policy: Mapping[str, Any]) -> Iterator[str]:
             yield f"{where}: it says {', '.join(sorted(told))}, and [reviewed] says {licence}"
         if f"{pin.name}=={pin.version}" in policy["refused"]:
             yield f"{where}: this version is refused"
-        floor, why = policy["floors"].get(pin.name, ("0", ""))
+        floor, why, *_ = policy["floors"].get(pin.name, ("0", ""))
         if Version(pin.version) < Version(floor):
             yield f"{where}: at least {floor} is needed: {why}"
         if not pin.hashes or not all(re.fullmatch(r"sha256:[0-9a-f]{64}", text) for text in pin.hashes):

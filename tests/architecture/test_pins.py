@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,6 +46,14 @@ def test_the_pins_keep_to_the_policy() -> None:
         f"{done.stdout}look at the distribution, then change requirements/policy.toml (a licence, a floor) or the pin"
     )
     assert "0 faults" in done.stdout
+
+
+def test_every_floor_says_why_and_how_it_was_verified() -> None:
+    policy = tomllib.loads((ROOT / "requirements/policy.toml").read_text(encoding="utf-8"))
+    bare = [name for name, floor in policy["floors"].items() if len(floor) != 3 or not all(floor)]
+    assert bare == [], "a floor is [version, why, how the version was verified]: somebody must be able to check it"
+    unused = policy["floors"].keys() - policy["reviewed"].keys()
+    assert unused == set(), "no image has these any more: remove their floors"
 
 
 @pytest.mark.parametrize(

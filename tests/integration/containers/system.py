@@ -26,12 +26,13 @@ from .node import LOOPBACK, Node
 
 TOKEN = "a-token-for-the-tests-of-containers"
 MEMBERS = 3
-LEASE_SECONDS = 6
+LEASE_SECONDS = 9
+"""Three heartbeats of a machine that is busy with other things."""
 SETTINGS = {
     "JOB_HTTP_HOST": "0.0.0.0",
     "JOB_API_TOKENS_FILE": "/etc/headrace/tokens.toml",
     "JOB_TEST_MODE": "1",
-    "JOB_WORKER_HEARTBEAT_SECONDS": "2",
+    "JOB_WORKER_HEARTBEAT_SECONDS": "3",
     "JOB_LEASE_SECONDS": str(LEASE_SECONDS),
     "JOB_RECOVERY_INTERVAL_SECONDS": "5",
     "JOB_SHUTDOWN_GRACE_SECONDS": "15",

@@ -13,7 +13,7 @@ from headrace.testing.executors import TEST_POOL
 from .system import System
 from .truth import Jobs
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
 
 
 async def test_what_waits_is_taken_by_priority_and_then_by_age(system: System, client: Client, jobs: Jobs) -> None:
@@ -25,17 +25,22 @@ async def test_what_waits_is_taken_by_priority_and_then_by_age(system: System, c
         wanted: dict[str, list[str]] = {"high": [], "medium": [], "low": []}
         for _, priority in itertools.product(range(5), ("low", "medium", "high")):
             wanted[priority] += await jobs.add(client, 1, seconds=0.05, priority=priority)
-        pool = await client.pool(TEST_POOL)
-        assert (pool.paused, pool.waiting.high, pool.waiting.medium, pool.waiting.low) == (True, 5, 5, 5)
+
+        async def gathered() -> bool:
+            pool = await client.pool(TEST_POOL)
+            assert (pool.paused, pool.waiting.high, pool.waiting.medium, pool.waiting.low) == (True, 5, 5, 5)
+            assert pool.slots.total == 1, pool.slots
+            return True
+
+        await eventually(gathered, within=60, every=0.2, what="they wait for the one slot")
         assert jobs.phases() == {}, "nothing starts while the pool is paused"
         await client.resume_pool(TEST_POOL)
-        documents = await jobs.all_ended()
+        await jobs.all_ended()
     finally:
         await client.resume_pool(TEST_POOL)
         await client.resize_pool(TEST_POOL, min_slots=None, max_slots=None)
-    claimed = sorted(documents, key=lambda job_id: documents[job_id]["log"][1]["at"])
-    assert claimed == wanted["high"] + wanted["medium"] + wanted["low"]
-    assert [job_id for job_id, _, phase in jobs.phases() if phase == "start"] == claimed
+    started = [job_id for job_id, _, phase in jobs.phases() if phase == "start"]
+    assert started == wanted["high"] + wanted["medium"] + wanted["low"]
 
 
 async def test_a_high_job_that_comes_last_passes_a_long_queue(client: Client, jobs: Jobs) -> None:

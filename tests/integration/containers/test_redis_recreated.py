@@ -9,14 +9,14 @@ from headrace.testing.eventually import eventually
 from headrace.testing.executors import TEST_POOL
 
 from .system import System, redis_node
-from .truth import Jobs
+from .truth import Jobs, first_claim
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
 
 
 async def test_nothing_is_lost_or_run_twice_when_redis_is_a_new_one(system: System, client: Client, jobs: Jobs) -> None:
     running = await jobs.add(client, 16, seconds=4)
-    await jobs.until_running(running, 8)
+    started = await jobs.until_running(running, 8)
     await jobs.add(client, 60, seconds=0.1)
     later = await jobs.add(client, 10, seconds=0.1, delay_seconds=8)
     system.redis.remove()
@@ -24,13 +24,13 @@ async def test_nothing_is_lost_or_run_twice_when_redis_is_a_new_one(system: Syst
     system.redis = redis_node([system.edge, system.redis_side]).start()
     documents = await jobs.all_ended()
 
-    assert jobs.reasons() == {"submitted": len(jobs.ids), "claimed": len(jobs.ids), "completed": len(jobs.ids)}, (
-        "the loss of Redis costs no attempt, of running jobs neither"
-    )
-    assert {document["attempt"] for document in documents.values()} == {1}
+    # What was claimed and had not started may have been handed back, without cost.
+    assert set(jobs.reasons()) <= {"submitted", "claimed", "released", "completed"}, jobs.reasons()
+    assert {jobs.starts(job_id) for job_id in documents} == {1}
+    assert {documents[job_id]["attempt"] for job_id in started} == {1}, "the loss of Redis ends no run"
     for job_id in later:
         document = documents[job_id]
-        assert document["log"][1]["at"] >= document["run_at"], "a job for later still waits for its moment"
+        assert first_claim(document) >= document["run_at"], "a job for later still waits for its moment"
     assert all(documents[job_id]["state"] == "completed" for job_id in meanwhile)
 
     async def agree() -> bool:

@@ -107,3 +107,8 @@ class Jobs:
 def last_owner(document: dict[str, Any]) -> str:
     """Who claimed the job last."""
     return str([entry["owner"] for entry in document["log"] if entry["to"] == "processing"][-1])
+
+
+def first_claim(document: dict[str, Any]) -> Any:
+    """When the job was claimed first."""
+    return next(entry["at"] for entry in document["log"] if entry["to"] == "processing")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import multiprocessing
+import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -18,6 +21,7 @@ from .table import Row, row_of, save_results, show_line
 OVERHEAD_S = 14.0
 """What a run takes besides its plan's seconds: start, quiet, stop."""
 
+_PR_SET_PDEATHSIG = 1
 Numbered = tuple[int, Plan]
 
 
@@ -33,9 +37,16 @@ def run_lanes(plans: Sequence[Plan], out: Path, *, at_once: int) -> list[Row]:
     if len(lanes) == 1:
         return [row for _, row in run_lane(lanes[0], out)]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(lanes), mp_context=context) as pool:
+    with ProcessPoolExecutor(len(lanes), mp_context=context, initializer=end_with, initargs=(os.getpid(),)) as pool:
         done = [pair for lane in pool.map(run_lane, lanes, [out] * len(lanes)) for pair in lane]
     return [row for _, row in sorted(done, key=lambda pair: pair[0])]
+
+
+def end_with(parent: int) -> None:
+    """End when the process that started this one ends, however that ends; what this one started does the same."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)
 
 
 def share_out(plans: Sequence[Plan], at_once: int) -> list[list[Numbered]]:

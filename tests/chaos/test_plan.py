@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from . import run  # noqa: F401 -- the acts register themselves
@@ -117,3 +118,22 @@ def test_a_clock_of_a_service_jumps_when_its_file_says_so(tmp_path: Path) -> Non
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == says
         file.write_bytes(struct.pack("<d", 0.0))
+
+
+def test_a_lane_ends_with_whoever_started_it() -> None:
+    lane = "import time; from tests.chaos.lanes import end_with; end_with({}); print(1, flush=True); time.sleep(99)"
+    starts = (
+        "import os, subprocess, sys, time\n"
+        "command = [sys.executable, '-c', sys.argv[1].format(os.getpid())]\n"
+        "child = subprocess.Popen(command, stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(99)"
+    )
+    command = [sys.executable, "-c", starts, lane]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        lane = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+    _, alive = psutil.wait_procs([lane], timeout=30)
+    assert not alive

@@ -133,7 +133,7 @@ def test_a_lane_ends_with_whoever_started_it() -> None:
     command = [sys.executable, "-c", starts, lane]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
         assert parent.stdout is not None
-        lane = psutil.Process(int(parent.stdout.readline()))
+        process = psutil.Process(int(parent.stdout.readline()))
         parent.kill()
-    _, alive = psutil.wait_procs([lane], timeout=30)
+    _, alive = psutil.wait_procs([process], timeout=30)
     assert not alive

@@ -82,7 +82,7 @@ types: install ## mypy --strict on every package
 	@$(BIN)/mypy $(MEMBERS:%=%/src) $(wildcard examples/*/src)
 
 .PHONY: check
-check: lint types ## Everything CI checks before the slow suites
+check: lint types audit docs ## What CI checks, the quickest first; then all tests but containers, with a floor per member
 	@$(BIN)/python scripts/coverage_per_member.py
 
 .PHONY: bench

@@ -40,12 +40,18 @@ async def stall(ground: Ground, fault: PlannedFault) -> Hit:
     """It does nothing at all, and then everything that came meanwhile."""
     assert fault.until is not None
     seconds = fault.until - fault.at
+    await _do(ground, "PING")
     asleep = asyncio.create_task(
         asyncio.to_thread(ground.stack.redis._ask, f"DEBUG SLEEP {seconds}", timeout=seconds + 5)
     )
 
     async def wake() -> str:
-        return (await asleep).strip()
+        try:
+            return (await asleep).strip()
+        except OSError:
+            if not ground.stack.redis.running:
+                return "and it was ended meanwhile"
+            raise
 
     return Hit(detail=f"{seconds:.1f} s", heal=wake)
 
@@ -62,12 +68,15 @@ async def client_pause(ground: Ground, fault: PlannedFault) -> Hit:
 async def pause(ground: Ground, fault: PlannedFault) -> Hit:
     """Frozen: connections stay, and what is sent is done when it wakes."""
     redis = ground.stack.redis
+    await _do(ground, "PING")
     redis.pause()
+    pid = redis.pid
 
     async def wake() -> None:
-        redis.resume()
+        if redis.running:  # unless another fault has ended it meanwhile
+            redis.resume()
 
-    return Hit((redis.pid,), heal=wake)
+    return Hit((pid,), heal=wake)
 
 
 @act("flush", "redis")

@@ -328,3 +328,16 @@ async def test_while_both_stores_are_away_the_loop_lives_and_beats(own_stage: St
         for _ in range(2):
             beat = child.board.beats().claim
             await eventually(lambda beat=beat: child.board.beats().claim > beat, within=15)
+
+
+async def test_a_claim_that_is_slow_at_both_stores_beats_between_them(stage: Stage, failpoint: None) -> None:
+    """Found by the chaos suite: both were away, and the supervisor took the child for one that stands still."""
+    failpoints.install("worker.after_pop=sleep:2000,once;worker.after_claim=sleep:3000,once")
+    (job,) = await stage.submit()
+    child = stage.child()
+    await eventually(lambda: _in_flight(stage, job))
+    popped_at = time.monotonic()
+    await eventually(lambda: stage.in_state(job, "processing"), within=15)
+    assert child.feed.waiting == 0, "the claim is still under way"
+    assert child.board.beats().claim > popped_at
+    child.complete(await child.take(within=15))

@@ -117,6 +117,7 @@ class Claims:
             if not answer.ids:
                 return Claimed(answer, token, indexed)
             await afp("worker.after_pop")
+            self._board.beat_claim()  # one claim may wait for both stores, longer than a loop may stand still
             jobs = await self._take(answer.ids, token)
             await afp("worker.after_claim")
             if began_ns:
@@ -136,6 +137,7 @@ class Claims:
                 if self._breaker.snapshot().retry_in_seconds > 0:
                     break
                 await asyncio.sleep(0.02)
+                self._board.beat_claim()
             else:
                 return claim, True
         # Straight from the truth, slower: no horizon, and at most five times a second.
@@ -143,6 +145,7 @@ class Claims:
         if wait > 0:
             await asyncio.sleep(wait)
         self._direct_at = time.monotonic()
+        self._board.beat_claim()
         return await self._direct.claim(self._pool.name, token=token, count=min(count, max(1, free()))), False
 
     async def _take(self, ids: Sequence[str], token: str) -> list[Job]:

@@ -46,7 +46,8 @@ def _text_of(error: BaseException) -> str:
 def to_job_error(error: BaseException, *, type_: str | None = None) -> JobError:
     """The record of an exception."""
     kind = type(error)
-    plain = kind.__module__ in {"builtins", "headrace.contracts.errors"}
+    # Ours go by their names alone, in whichever file they are: they are in stored jobs and in people's filters.
+    plain = kind.__module__ == "builtins" or kind.__module__.startswith("headrace.contracts.")
     name = type_ or (kind.__name__ if plain else f"{kind.__module__}.{kind.__qualname__}")
     message = clean_text(_text_of(error))[:MESSAGE_LIMIT]
     return JobError(type=name, message=message, fingerprint=fingerprint(name, message), at=datetime.now(UTC))

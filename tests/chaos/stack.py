@@ -13,10 +13,11 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.local.mongo_server import REPLICA_SET
-from headrace.local.ports import LOOPBACK, free_port
+from headrace.local.ports import LOOPBACK
 from headrace.local.service import ServiceFailedError, ServiceProcess, service_spec
 
 from .accounts import LOOK_S, Accounts
+from .lasting_port import lasting_port
 from .mongo_wire import RenamesMembers
 from .parts import NAMESPACE, POOLS_FILE, Part
 from .proxy import Link
@@ -165,7 +166,7 @@ class Stack(Accounts):
         for number in range(len(names)):
             links[f"mongod-{number}"].rewrite = lambda: RenamesMembers(names)
         self._failpoints(role).mkdir(parents=True, exist_ok=True)
-        part = Part(name, role, free_port(), links, {})
+        part = Part(name, role, lasting_port(), links, {})
         part.env = self._environment(part, list(names.values()))
         self.parts[name] = part
         if role == "scheduler":

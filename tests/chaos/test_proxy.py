@@ -3,12 +3,14 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from headrace.local.ports import LOOPBACK
+from headrace.local.ports import LOOPBACK, is_free
 
+from .lasting_port import lasting_port
 from .mongo_wire import RenamesMembers
 from .proxy import Link
 
@@ -128,3 +130,10 @@ def test_members_are_renamed_in_whole_messages_however_they_are_cut() -> None:
 def test_a_name_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="same length"):
         RenamesMembers({"127.0.0.1:40001": "127.0.0.1:5001"})
+
+
+def test_a_service_keeps_its_port_while_it_is_down() -> None:
+    ports = {lasting_port() for _ in range(20)}
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert len(ports) > 15, "two runs beside each other do not choose the same"
+    assert all(is_free(port) and port < lowest for port in ports), "the kernel gives them to nobody"

@@ -20,7 +20,7 @@ def start_process(name: str, log_file: Path) -> ServiceProcess:
     return ServiceProcess(service_spec(name, 0), port=free_port(), env=dict(os.environ), log_file=log_file)
 
 
-async def until_ready(process: ServiceProcess, session: aiohttp.ClientSession, *, looks: int = 300) -> None:
+async def until_ready(process: ServiceProcess, session: aiohttp.ClientSession, *, looks: int = 1200) -> None:
     """Wait for its readiness probe, `looks` times 50 ms at most.
 
     Raises:

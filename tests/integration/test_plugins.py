@@ -74,7 +74,10 @@ async def worker_with(whole: Whole, plugins: Path) -> AsyncIterator[ServiceProce
     )
     try:
         async with aiohttp.ClientSession() as session:
-            await eventually(lambda: worker.is_ready(session), within=60, every=0.1, what="the second worker is ready")
+            try:
+                await eventually(lambda: worker.is_ready(session), within=120, every=0.1)
+            except AssertionError:
+                raise worker.not_ready() from None
         yield worker
         worker.terminate()
         await eventually(lambda: worker.exit_code is not None, within=15, what="the end of the second worker")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import struct
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -26,7 +28,7 @@ from headrace.runtime.store.values import Settlement
 from headrace.testing.eventually import eventually
 from headrace.testing.executors import TEST_POOL
 from headrace.worker import board as board_module
-from headrace.worker import child_records, child_watch, pool_manager
+from headrace.worker import child_process, child_records, child_watch, pool_manager
 from headrace.worker import service as service_module
 from headrace.worker.app import WorkerCollector
 from headrace.worker.board import Started
@@ -249,6 +251,35 @@ async def test_hazard_8_a_service_whose_child_stands_still_is_not_ready_until_it
         os.kill(child.pid, signal.SIGCONT)
     await eventually(lambda: pools(service).is_ready(), within=5)
     assert only_child(service) is child, "it was only slow"
+
+
+async def test_a_child_that_cannot_be_started_is_written_off_and_tried_again_with_back_off(
+    supervise: Start, stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """There is no room for one more process for a while."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(child_process.subprocess, "Popen", refuse)
+        service = await supervise(ready=False)
+
+        async def given_up() -> bool:
+            return await stage.database.workers.count_documents({"exit.kind": "not_started"}) >= 3
+
+        await eventually(given_up, within=READY)
+        known = await stage.database.workers.count_documents({})
+        began = time.monotonic()
+        await asyncio.sleep(1)
+        tries = await stage.database.workers.count_documents({}) - known
+        assert tries <= 1 + (time.monotonic() - began) / 0.8, "the back-off has grown to 0.8 s"
+    await eventually(lambda: pools(service).is_ready(), within=READY)
+    assert await stage.database.workers.count_documents({"dead_at": None}) == 1
+    assert len(list(tmp_path.glob("*headrace-scratch-*"))) == 1, "nothing is left of those that were not started"
+    open_files = {os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+    assert len([name for name in open_files if name.startswith(str(tmp_path))]) == 2, "board and folder of the one"
 
 
 async def test_children_wait_for_mongodb_and_deaths_are_told_when_it_is_back(

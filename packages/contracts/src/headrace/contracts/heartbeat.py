@@ -14,7 +14,8 @@ class ExitRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
-    """`graceful`, `signal`, `code`, `killed` (by its supervisor), `memory` (above its limit), `lease` (silent)."""
+    """`graceful`, `signal`, `code`, `killed` (by its supervisor), `memory` (above its limit), `lease` (silent),
+    `not_started` (there never was a process)."""
     code: int | None = None
     signal: int | None = None
     peak_rss_bytes: int | None = None

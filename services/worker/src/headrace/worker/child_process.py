@@ -77,29 +77,36 @@ class ChildProcess:
             plan: What it runs.
             grace_seconds: How long its jobs may take when it is told to end.
             allowed: How many jobs it may run at once for now; all its slots by default.
+
+        Raises:
+            OSError: There is no room for its files or for one more process; nothing is left of it.
         """
-        board = Board.create(plan.slots)
-        board.hold(0, False)
-        board.allow(plan.slots if allowed is None else allowed)
-        scratch = ScratchFolder(incarnation)
-        spec = {
-            "incarnation": incarnation,
-            "pool": plan.pool,
-            "types": list(plan.types),
-            "slots": plan.slots,
-            "board_descriptor": board.descriptor,
-            "grace_seconds": grace_seconds,
-            "scratch": str(scratch.path),
-            "max_jobs": plan.max_jobs,
-            "cpu_seconds": plan.cpu_seconds,
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "headrace.worker.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, SPEC_VARIABLE: json.dumps(spec)},
-            pass_fds=(board.descriptor, scratch.descriptor),
-        )
+        with contextlib.ExitStack() as undo:
+            scratch = ScratchFolder(incarnation)
+            undo.callback(scratch.remove)
+            board = Board.create(plan.slots)
+            undo.callback(board.close)
+            board.hold(0, False)
+            board.allow(plan.slots if allowed is None else allowed)
+            spec = {
+                "incarnation": incarnation,
+                "pool": plan.pool,
+                "types": list(plan.types),
+                "slots": plan.slots,
+                "board_descriptor": board.descriptor,
+                "grace_seconds": grace_seconds,
+                "scratch": str(scratch.path),
+                "max_jobs": plan.max_jobs,
+                "cpu_seconds": plan.cpu_seconds,
+            }
+            process = subprocess.Popen(
+                [sys.executable, "-m", "headrace.worker.child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, SPEC_VARIABLE: json.dumps(spec)},
+                pass_fds=(board.descriptor, scratch.descriptor),
+            )
+            undo.pop_all()
         assert process.stdin is not None
         os.set_blocking(process.stdin.fileno(), False)  # a stopped child must not stop its supervisor
         return ChildProcess(incarnation, plan, board, scratch, process)

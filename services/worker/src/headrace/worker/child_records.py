@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
 
 from headrace.contracts.errors import StoreUnavailableError
+from headrace.contracts.heartbeat import ExitRecord
 from headrace.runtime.process.failpoints import afp
 from headrace.runtime.store.incarnations import Incarnations
 from headrace.worker.child_process import ChildProcess, Ending
@@ -84,20 +86,23 @@ class ChildRecords:
             running=running,
             **ending.record.model_dump(exclude_none=True),
         )
+        await self._mark_dead(
+            child.incarnation, exit_record=ending.record, running=running, culprit=child.culprit, pid=child.pid
+        )
+
+    async def write_off_unborn(self, incarnation: str) -> None:
+        """Say that a registered child has no process, so that nobody waits for its lease to run out."""
+        await self._mark_dead(incarnation, exit_record=ExitRecord(kind="not_started"), running=())
+
+    async def _mark_dead(self, incarnation: str, **facts: Any) -> None:
         pause = STORE_PAUSE_SECONDS
         while True:
             try:
                 await afp("worker.before_mark_dead")
-                await self._incarnations.mark_dead(
-                    child.incarnation,
-                    exit_record=ending.record,
-                    running=running,
-                    culprit=child.culprit,
-                    pid=child.pid,
-                )
+                await self._incarnations.mark_dead(incarnation, **facts)
                 await afp("worker.after_mark_dead")
             except StoreUnavailableError as error:
-                log.warning("child.death_not_written", incarnation=child.incarnation, detail=str(error))
+                log.warning("child.death_not_written", incarnation=incarnation, detail=str(error))
                 if self._ending.is_set():
                     return  # its lease runs out by itself
                 await self._pause(pause)

@@ -204,7 +204,13 @@ class WorkerPoolManager:
         plan = spec.plan()
         if not await self._records.register(incarnation, plan, slots=min(self.targets[pool], plan.slots)):
             return None
-        child = ChildProcess.spawn(incarnation, plan, grace_seconds=self._grace_seconds, allowed=0)
+        try:
+            child = ChildProcess.spawn(incarnation, plan, grace_seconds=self._grace_seconds, allowed=0)
+        except OSError as error:  # no room for its files, or for one more process
+            log.warning("child.not_started", incarnation=incarnation, pool=pool, error=str(error))
+            self._restarts[pool].note_death(time.monotonic(), age_seconds=0.0)
+            await self._records.write_off_unborn(incarnation)
+            return None
         self._children[incarnation] = child
         log.info("child.started", incarnation=incarnation, pool=pool, pid=child.pid)
         return child

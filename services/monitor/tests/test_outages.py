@@ -64,6 +64,10 @@ async def test_without_redis_the_picture_stays_with_what_mongodb_knows(serve_wor
     (pool,) = view["pools"]
     assert (pool["waiting"], pool["complete"]) == (None, None)
     assert "unknown" in view["page"]
+    assert "0 of 0" not in view["page"]  # who works is not known; nobody is said not to
+    workers = await (await monitor.get("/workers")).text()
+    assert "4 slots" in workers
+    assert "ago" not in workers.partition("<main")[2].partition("</main>")[0]
 
 
 async def test_without_mongodb_the_whole_is_down_and_pools_stay_visible(serve_world, own_mongo):

@@ -44,6 +44,8 @@ class OverviewPage:
             return see_other(request, "/jobs")  # the whole is not theirs to see; their jobs are
         picture = await self._overview.picture()
         view = picture.view
+        known = [pool for pool in view.pools if pool.complete is not None]
+        waits = [pool.oldest_waiting_seconds for pool in known if pool.oldest_waiting_seconds is not None]
         return self._site.page(
             request,
             "overview",
@@ -56,9 +58,9 @@ class OverviewPage:
             recent=await self._recents.of(None, view=view),
             windows=list(WINDOWS),
             window=query.window,
-            busy=sum(pool.slots.busy for pool in view.pools),
-            slots=sum(pool.slots.total for pool in view.pools),
-            oldest=max((pool.oldest_waiting_seconds or 0 for pool in view.pools), default=0),
+            busy=sum(pool.slots.busy for pool in known),
+            slots=sum(pool.slots.total for pool in known) if known or not view.pools else None,
+            oldest=max(waits, default=None),
         )
 
     def routes(self) -> list[Route]:

@@ -67,10 +67,11 @@ export class SharedStream {
     this.#abort?.abort();
     this.#abort = new AbortController();
     const held = () => turn === this.#turn ? new Promise((resolve) => { this.#letGo = resolve; this.#lead(); }) : null;
-    navigator.locks.request(this.#channel.name, steal ? { steal } : { signal: this.#abort.signal }, held).catch(() => {
+    navigator.locks.request(this.#channel.name, steal ? { steal } : { signal: this.#abort.signal }, held).catch((error) => {
       if (turn !== this.#turn) return;
-      this.#follow(); // another page took the lock: it believed that this one was gone
-      this.#queue();
+      this.#follow();
+      if (error.name === "AbortError") this.#queue(); // another page took the lock: it believed that this one was gone
+      else this.#lead(); // locks are not for this page: then it has a stream of its own
     });
   }
 

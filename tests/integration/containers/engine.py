@@ -53,10 +53,7 @@ class Images:
 
 @contextmanager
 def built_images() -> Iterator[Images]:
-    """Build them under tags that nobody else has, and remove those afterwards.
-
-    What was built before is taken from the engine's cache, so each process of a parallel run may do this for itself.
-    """
+    """Build them under tags that nobody else has, and remove those afterwards."""
     images = Images(uuid.uuid4().hex[:8])
     names = [images.of(name) for name in (*PORTS, "test-worker")]
     try:

@@ -167,7 +167,7 @@ class Node:
         body = json.loads(self.get("/readyz")[1] or "{}")
         return str(body.get("checks", {}).get(check, {}).get("detail"))
 
-    def until_ready(self, *, within: float = 60) -> Node:
+    def until_ready(self, *, within: float = 150) -> Node:
         """Wait for it; a failure shows its log."""
         deadline = time.monotonic() + within
         while not self.is_ready():

@@ -14,7 +14,7 @@ from headrace.testing.executors import TEST_POOL
 from .system import TOKEN, System
 from .truth import Jobs
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 LIMIT = 20
 

@@ -13,7 +13,7 @@ from headrace.testing.eventually import eventually
 from .system import System
 from .truth import Jobs
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_a_job_that_waits_is_cancelled_at_once_and_never_starts(client: Client, jobs: Jobs) -> None:

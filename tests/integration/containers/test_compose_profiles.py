@@ -15,7 +15,7 @@ from headrace.testing.eventually import eventually
 from .composed import SERVICES, Stack
 from .engine import docker
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("compose"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 CHAOS = {
     "HEADRACE_STORES": "disturbed", "HEADRACE_CHAOS_SECONDS": "20", "HEADRACE_CHAOS_SEED": "7",

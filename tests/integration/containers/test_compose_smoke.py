@@ -15,7 +15,7 @@ from headrace.testing.eventually import eventually
 from .composed import SERVICES, SITE_URL, STORES, Stack
 from .engine import docker
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("compose"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_a_crawl_of_a_site_container_completes(stack: Stack) -> None:

@@ -13,7 +13,7 @@ from .engine import Images, docker
 from .node import Node
 from .system import owned, service_node, settings, write_tokens
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("alone"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 COLLECTOR = """
 import http.server

@@ -11,7 +11,7 @@ from headrace.testing.eventually import eventually
 from .system import TOKEN, System
 from .truth import Jobs, first_claim
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_a_job_is_accepted_run_once_and_kept_with_its_result(system: System, client: Client, jobs: Jobs) -> None:

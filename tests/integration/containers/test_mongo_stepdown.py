@@ -15,7 +15,7 @@ from headrace.testing.eventually import eventually
 from .system import System, primary
 from .truth import Jobs
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 ELECTION_SECONDS = 10 + 5
 """MongoDB's own time-out, and what is promised on top of it."""

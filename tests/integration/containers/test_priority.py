@@ -13,7 +13,7 @@ from headrace.testing.executors import TEST_POOL
 from .system import System
 from .truth import Jobs
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_what_waits_is_taken_by_priority_and_then_by_age(system: System, client: Client, jobs: Jobs) -> None:

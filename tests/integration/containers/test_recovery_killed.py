@@ -13,7 +13,7 @@ from .node import Node
 from .system import System
 from .truth import Jobs
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 LEADER_LEASE_SECONDS = 4
 SWEEP_SECONDS = 1

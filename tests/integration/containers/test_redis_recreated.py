@@ -11,7 +11,7 @@ from headrace.testing.executors import TEST_POOL
 from .system import System, redis_node
 from .truth import Jobs, first_claim
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_nothing_is_lost_or_run_twice_when_redis_is_a_new_one(system: System, client: Client, jobs: Jobs) -> None:

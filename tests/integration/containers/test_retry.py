@@ -9,7 +9,7 @@ from headrace.client import Client
 
 from .system import System
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_a_job_that_fails_twice_completes_at_the_third_attempt(system: System, client: Client) -> None:

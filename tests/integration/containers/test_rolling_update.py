@@ -10,7 +10,7 @@ from .load import stored, under_load
 from .system import System
 from .truth import Jobs
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("service", ["recovery", "worker", "scheduler", "monitor"])

@@ -18,7 +18,7 @@ from .engine import PORTS, Images, docker
 from .node import Node
 from .system import SETTINGS, initiate, mongo_node, owned, redis_node, service_node, settings, write_tokens
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("alone"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 BASE = "python:3.12-slim"
 MINIMAL = {name: value for name, value in SETTINGS.items() if name in {"JOB_HTTP_HOST", "JOB_API_TOKENS_FILE"}}

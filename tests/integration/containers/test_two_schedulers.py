@@ -13,7 +13,7 @@ from .load import stored, under_load
 from .system import System
 from .truth import Jobs
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_a_key_that_is_sent_to_both_at_once_makes_one_job(system: System, jobs: Jobs) -> None:

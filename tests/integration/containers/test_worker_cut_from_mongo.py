@@ -9,7 +9,7 @@ from headrace.client import Client
 from .system import System
 from .truth import Jobs, last_owner
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_jobs_of_a_worker_without_mongodb_end_elsewhere_once(system: System, client: Client, jobs: Jobs) -> None:

@@ -10,7 +10,7 @@ from headrace.testing.eventually import eventually
 from .system import System
 from .truth import Jobs, last_owner
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_without_redis_a_worker_ends_its_jobs_and_claims_from_mongodb(

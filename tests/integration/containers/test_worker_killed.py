@@ -11,7 +11,7 @@ from headrace.client import Client
 from .system import System
 from .truth import Jobs, last_owner
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_jobs_of_a_killed_worker_end_at_another_one(system: System, client: Client, jobs: Jobs) -> None:

@@ -10,7 +10,7 @@ from headrace.testing.eventually import eventually
 from .system import System
 from .truth import Jobs, last_owner
 
-pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("system"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 async def test_what_a_paused_worker_ran_runs_elsewhere_and_its_late_ends_change_nothing(

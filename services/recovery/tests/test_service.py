@@ -18,6 +18,7 @@ from headrace.contracts.errors import ConfigError
 from headrace.contracts.states import JobState
 from headrace.local import ports
 from headrace.local.stores import MongoServer, RedisServer
+from headrace.recovery import service
 from headrace.recovery.app import SERVICE, build_app
 from headrace.recovery.leadership import LEASE_SECONDS, Leadership
 from headrace.recovery.metrics import RecoveryMetrics
@@ -263,8 +264,8 @@ async def test_hazard_20_what_an_old_copy_brought_back_goes_with_the_rebuild(sta
 
 
 async def test_an_index_that_cannot_be_made_does_not_stop_recovery(stage: Stage, config: JobConfig) -> None:
-    await stage.parts.database.jobs.drop_index("moved")
-    await stage.parts.database.jobs.create_index([("updated_at", -1)], name="moved")
+    await stage.parts.database.jobs.drop_index("idempotency")
+    await stage.parts.database.jobs.create_index([("idempotency.key", 1)], name="idempotency", unique=True)
     job = await stage.running()
     async with running(config):
 
@@ -272,6 +273,21 @@ async def test_an_index_that_cannot_be_made_does_not_stop_recovery(stage: Stage,
             return (await stage.document(job.id)).state is JobState.QUEUED
 
         await eventually(is_handed_back)
+
+
+async def test_an_index_that_takes_long_does_not_stop_recovery(
+    config: JobConfig, own_mongo: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PREPARE_SECONDS", 0.2)
+    settings = config.model_copy(update={"mongo_url": SecretStr(own_mongo.url)})
+    with own_mongo.client() as client:
+        data = {"failCommands": ["createIndexes"], "blockConnection": True, "blockTimeMS": 4000}
+        client.admin.command("configureFailPoint", "failCommand", mode={"times": 1}, data=data)
+        async with running(settings) as (recovery, _):
+            await eventually(recovery.leadership.is_leading, within=3.5)
+            assert "jobs" not in client[config.mongo_database].list_collection_names(), "it is not there yet"
+            await eventually(lambda: "moved" in client[config.mongo_database].jobs.index_information(), within=20)
+            assert recovery.leadership.is_leading()
 
 
 async def test_a_leadership_is_given_back_even_when_mongodb_is_gone(config: JobConfig, own_mongo: MongoServer) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from headrace.contracts.errors import ConfigError
 from headrace.contracts.heartbeat import ExitRecord
 from headrace.contracts.job import Idempotency, JobError
 from headrace.contracts.states import JobState, Reason
@@ -232,35 +230,6 @@ async def test_indexes_are_made_once_by_however_many_ask(kit: Any) -> None:
     jobs = set(kit.raw.jobs.index_information()) - {"_id_"}
     assert jobs == {index.document["name"] for index in JOB_INDEXES}
     assert set(kit.raw.workers.index_information()) - {"_id_"} == {index.document["name"] for index in WORKER_INDEXES}
-
-
-OLDER: dict[str, dict[str, Any]] = {
-    "keys": {"keys": [("pool", 1), ("state", 1)], "name": "pending_in_claim_order"},
-    "filter": {"keys": [("updated_at", 1)], "name": "moved"},
-    "expiry": {"keys": [("expire_at", 1)], "name": "retention", "expireAfterSeconds": 60},
-}
-
-
-@pytest.mark.parametrize("change", OLDER)
-async def test_an_index_of_an_earlier_version_is_replaced_by_however_many_start_at_once(kit: Any, change: str) -> None:
-    now = kit.raw.jobs.index_information()
-    older = dict(OLDER[change])
-    kit.raw.jobs.drop_index(older["name"])
-    kit.raw.jobs.create_index(older.pop("keys"), **older)
-    kit.raw.jobs.create_index([("tags.team", 1)], name="an_operators_own")
-    await asyncio.gather(*(kit.database.ensure_indexes() for _ in range(4)))
-    found = kit.raw.jobs.index_information()
-    assert found.pop("an_operators_own")
-    assert found == now
-
-
-async def test_a_unique_index_of_an_earlier_version_is_not_dropped(kit: Any) -> None:
-    """Until the new one stood, one key could make two jobs."""
-    kit.raw.jobs.drop_index("idempotency")
-    kit.raw.jobs.create_index([("idempotency.key", 1)], name="idempotency", unique=True, sparse=True)
-    with pytest.raises(ConfigError, match="idempotency of jobs has another definition"):
-        await kit.database.ensure_indexes()
-    assert "idempotency" in kit.raw.jobs.index_information()
 
 
 async def test_the_only_expiry_is_on_the_field_that_terminal_updates_set(kit: Any) -> None:

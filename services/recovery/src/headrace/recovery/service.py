@@ -39,6 +39,8 @@ from headrace.runtime.process.every import every
 
 JITTER = 0.05
 LOOK_SECONDS = 1.0
+PREPARE_SECONDS = 30.0
+"""How long the first leadership waits for indexes that are being built."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +61,9 @@ class JobRecoveryService:
         self._metrics = metrics
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._is_prepared = False
+        self._indexes: asyncio.Task[None] | None = None
+        self._has_waited = False
+        self._is_told = False
         self._due: dict[str, float] = defaultdict(float)
         self.leadership = Leadership(parts, on_new=self._begin_anew)
         suspects = Suspects()
@@ -104,6 +108,9 @@ class JobRecoveryService:
         """End every loop after the pass it is in, give the leadership back, close the stores. Safe to call again."""
         self._stop.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._indexes is not None and not self._indexes.done():
+            self._indexes.cancel()
+            await asyncio.gather(self._indexes, return_exceptions=True)
         await self.leadership.end()
         await self._parts.close()
 
@@ -120,17 +127,24 @@ class JobRecoveryService:
             self._metrics.leads(self.leadership.is_leading())
 
     async def _prepare(self) -> None:
-        # Without the indexes every duty would read whole collections each second.
-        if self._is_prepared:
+        # Without the indexes every duty would read whole collections each second. On a large collection they take
+        # minutes, and an index that takes long or cannot be made must not leave every orphan lying.
+        if self._indexes is None:
+            self._indexes = asyncio.create_task(self._parts.database.ensure_indexes())
+        if not self._has_waited:
+            await asyncio.wait({self._indexes}, timeout=PREPARE_SECONDS)
+            self._has_waited = not self._indexes.done()
+        if not self._indexes.done():
             return
         try:
-            await self._parts.database.ensure_indexes()
+            self._indexes.result()
         except StoreUnavailableError:
+            self._indexes = None  # to be tried again
             raise
         except Exception:
-            # An index that cannot be made must not leave every orphan lying.
-            log.exception("recovery.indexes_not_made")
-        self._is_prepared = True
+            if not self._is_told:
+                log.exception("recovery.indexes_not_made")
+            self._is_told = True
 
     def _led(self, duty: Duty) -> Callable[[], Awaitable[object]]:
         async def run_once() -> None:

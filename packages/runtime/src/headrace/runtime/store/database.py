@@ -12,6 +12,8 @@ from headrace.runtime.store import mongo_driver
 from headrace.runtime.store.faults import READ_SECONDS, reading, writing
 from headrace.runtime.store.indexes import ensure
 
+INDEX_SECONDS = 600.0
+"""The server gives up an index whose command takes longer, and all that it has built of it."""
 PENDING = {"state": {"$in": ["queued", "processing"]}}
 ENDED = {"state": {"$in": ["completed", "failed", "cancelled"]}}
 MOVED = {"state": {"$in": ["queued", "failed", "cancelled"]}}
@@ -143,7 +145,7 @@ class Database:
             ConfigError: A unique index of ours has another definition.
             StoreUnavailableError, OutcomeUnknownError: MongoDB did not answer in time.
         """
-        with writing("indexes", seconds=60):
+        with writing("indexes", seconds=INDEX_SECONDS):
             await ensure(self.jobs, JOB_INDEXES)
             await ensure(self.workers, WORKER_INDEXES)
             await ensure(self.handle["breakers"], BREAKER_INDEXES)

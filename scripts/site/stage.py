@@ -114,9 +114,6 @@ def with_navigation(index: str) -> str:
 
 
 def decisions() -> str:
-    """The list of all decisions, with their navigation."""
+    """The navigation of the decisions; their list is the page's own."""
     files = sorted(file for file in (DOCS / "decisions").glob("*.md") if file.name != "README.md")
-    titles = {file: file.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for file in files}
-    rows = "".join(f"- [{title}]({file.name})\n" for file, title in titles.items())
-    tree = "\n".join(file.stem for file in files)
-    return f"\n{rows}\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
+    return "\n```{toctree}\n:hidden:\n\n" + "\n".join(file.stem for file in files) + "\n```\n"

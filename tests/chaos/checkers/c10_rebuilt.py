@@ -12,6 +12,8 @@ from tests.chaos.history import Document, History, QueueEvent
 
 from .report import Report, Violation
 
+LIE_SECONDS = 6.0
+"""How long a lie may have been told when it is noted: entry by entry, on a machine that is busy."""
 MARGIN_SECONDS = 1.0
 """A job that came, went or was due so shortly before or after may be on its way."""
 
@@ -26,6 +28,8 @@ def check_rebuilt(history: History) -> Report:
 def _judge(history: History, rebuild: QueueEvent) -> Iterator[Violation]:
     if _began_as_a_copy(history, rebuild):
         return  # the ids that came with the copy were never added, so nobody saw them come
+    if _was_lied_to(history, rebuild):
+        return  # the suite itself took ids away while it was rebuilt
     ready: set[str] = set()
     in_flight: set[str] = set()
     touched_at: dict[str, float] = {}
@@ -57,9 +61,21 @@ def _judge(history: History, rebuild: QueueEvent) -> Iterator[Violation]:
         yield Violation("complete-missing", says, job_id)
 
 
-def _began_as_a_copy(history: History, rebuild: QueueEvent) -> bool:
+def _last_loss(history: History, rebuild: QueueEvent) -> float:
     losses = (e.at for e in history.queue_events if e.kind == "lost" and e.order < rebuild.order)
-    last = max(losses, default=float("-inf"))
+    return max(losses, default=float("-inf"))
+
+
+def _was_lied_to(history: History, rebuild: QueueEvent) -> bool:
+    last = _last_loss(history, rebuild)
+    return any(
+        fault.kind == "lie" and (fault.ended or fault.at) > last and fault.at - LIE_SECONDS < rebuild.at
+        for fault in history.fired
+    )
+
+
+def _began_as_a_copy(history: History, rebuild: QueueEvent) -> bool:
+    last = _last_loss(history, rebuild)
     return any(
         fault.kind == "old-copy" and fault.at - MARGIN_SECONDS < last < (fault.ended or fault.at) + MARGIN_SECONDS
         for fault in history.fired

@@ -234,3 +234,11 @@ def test_what_came_with_an_old_copy_was_never_seen_to_come() -> None:
     assert finds(check_rebuilt, more(rebuilt, fired=[copy])) == set()
     emptied = whole(WAITED, queue_events=index("lost@4", "lost@5.5", "complete@7"), fired=(copy,))
     assert finds(check_rebuilt, emptied) == {"complete-missing"}, "a later loss has nothing to do with the copy"
+
+
+def test_ids_that_the_suite_itself_took_away_meanwhile() -> None:
+    emptied = whole(WAITED, queue_events=index("lost@4", "ready:a@4.5=5", "left:a@5", "complete@6"))
+    assert finds(check_rebuilt, emptied) == {"complete-missing"}
+    for at, rules in ((5.2, set()), (8.0, set()), (3.0, {"complete-missing"}), (20.0, {"complete-missing"})):
+        lie = fault("lie", "redis", at=at, ended=at)
+        assert finds(check_rebuilt, more(emptied, fired=[lie])) == rules

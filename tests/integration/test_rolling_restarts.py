@@ -89,7 +89,7 @@ class Deploy:
                 await self._load.add(BURST)
             return len(await self._tokens(names)) > 2 * SLOTS
 
-        await eventually(does, within=30, every=0.05, what="claims ahead")
+        await eventually(does, within=90, every=0.05, what="claims ahead")
         return names
 
     async def _tokens(self, names: list[str]) -> list[str]:

@@ -150,6 +150,7 @@ class Claims:
 
     async def _take(self, ids: Sequence[str], token: str) -> list[Job]:
         """Claim in MongoDB. An unknown outcome is resolved by the token before anything is put back."""
+        self._board.beat_claim()
         try:
             return await self._state.claim(
                 ids, token=token, owner=self._incarnation, types=self._pool.types, versions=self._pool.versions

@@ -102,7 +102,7 @@ async def run(*, jobs: int, rate: float, rounds: int, singles: float) -> dict[st
         await store_backlog(bench, jobs, pool=POOL, type_=TYPE, payload=f'{{"seconds": {JOB_SECONDS}}}')
         stored_seconds = time.monotonic() - began
         await stack.enter_async_context(run_service("recovery"))
-        await until_complete(bench)
+        await until_complete(bench, within=FIRST_SECONDS)
         async with AsyncExitStack() as load:
             await load.enter_async_context(run_service("worker"))
             scheduler, _ = await load.enter_async_context(run_service("scheduler"))

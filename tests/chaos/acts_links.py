@@ -95,7 +95,9 @@ async def cut(ground: Ground, fault: PlannedFault) -> Hit:
 @act("reset", "link")
 async def reset(ground: Ground, fault: PlannedFault) -> Hit:
     """Every connection is reset."""
-    count = sum(link.reset() for link in _links(ground, fault))
-    if not count:
-        raise DidNotFire("nothing was connected")
-    return Hit(detail=f"{count} connections")
+    for _ in range(int(HOLD_S / LOOK_S)):
+        count = sum(link.reset() for link in _links(ground, fault))
+        if count:
+            return Hit(detail=f"{count} connections")
+        await asyncio.sleep(LOOK_S)
+    raise DidNotFire("nothing was connected")

@@ -68,8 +68,11 @@ def _last_loss(history: History, rebuild: QueueEvent) -> float:
 
 def _was_lied_to(history: History, rebuild: QueueEvent) -> bool:
     last = _last_loss(history, rebuild)
+    began = {fault.id: fault.at for fault in history.planned}
     return any(
-        fault.kind == "lie" and (fault.ended or fault.at) > last and fault.at - LIE_SECONDS < rebuild.at
+        fault.kind == "lie"
+        and (fault.ended or fault.at) > last
+        and min(fault.at - LIE_SECONDS, began.get(fault.id, fault.at)) < rebuild.at
         for fault in history.fired
     )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from argparse import Namespace
@@ -14,6 +15,7 @@ from headrace.local import service, system
 from headrace.local.demo_site import DemoSite, make_content
 from headrace.local.service import ServiceFailedError, ServiceProcess, ServiceSpec
 from headrace.local.system import SERVICES, LocalSystem
+from headrace.testing.eventually import eventually
 
 
 @pytest.mark.parametrize(
@@ -103,11 +105,16 @@ async def test_a_service_that_is_never_ready_is_given_up_with_what_its_probe_sai
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stand_in = (sys.executable, str(Path(__file__).with_name("stand_in.py")), "never-ready")
-    monkeypatch.setattr(system, "_READY_SECONDS", 1.5)
     local = LocalSystem(services=[ServiceSpec("scheduler", 0, stand_in)])
+    starting = asyncio.create_task(local.start())
     try:
-        with pytest.raises(ServiceFailedError, match=r"(?s)scheduler is not ready: .*the end of .*hello from"):
-            await local.start()
+        await eventually(
+            lambda: any("unavailable" in each._not_ready_because for each in local.services.values()),
+            within=60, what="the probe has answered",
+        )  # fmt: skip
+        monkeypatch.setattr(system, "_READY_SECONDS", 0)
+        with pytest.raises(ServiceFailedError, match=r"(?s)scheduler is not ready: .*unavailable.*the end of .*hello"):
+            await starting
         assert set(local.urls) == {"scheduler", "redis", "mongodb"}
     finally:
         await local.stop()

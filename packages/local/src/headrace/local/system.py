@@ -198,12 +198,12 @@ class LocalSystem:
         Raises:
             ServiceFailedError: One has ended, or was not ready within a minute.
         """
-        deadline = time.monotonic() + _READY_SECONDS
+        began = time.monotonic()
         waiting = [service for service in self._services if names is None or service.name in names]
         async with aiohttp.ClientSession() as session:
             while waiting:
                 waiting = [service for service in waiting if not await service.is_ready(session)]
-                if waiting and time.monotonic() > deadline:
+                if waiting and time.monotonic() > began + _READY_SECONDS:
                     raise waiting[0].not_ready()
                 await asyncio.sleep(0.05)
 

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
 async def test_what_waits_is_taken_by_priority_and_then_by_age(system: System, client: Client, jobs: Jobs) -> None:
     # One slot in the whole system: then the order of starts is the order of claims.
     system.services["worker"][1].stop()
-    await client.resize_pool(TEST_POOL, min_slots=0, max_slots=1)
+    await client.resize_pool(TEST_POOL, min_slots=1, max_slots=1)
     await client.pause_pool(TEST_POOL, reason="to let them gather")
     try:
         wanted: dict[str, list[str]] = {"high": [], "medium": [], "low": []}

@@ -44,8 +44,8 @@ async def test_a_unique_key_is_held_against_both(system: System, jobs: Jobs) -> 
         await two.cancel(held.id)
         free = await two.wait(held.id, timeout=60)
         assert free.state == "cancelled"
-        jobs.ids.append((await two.submit(**jobs.sleep(unique_key=jobs.tag))).id)
-        await jobs.all_ended()
+        next_one = await two.submit(**jobs.sleep(unique_key=jobs.tag))
+        assert (await one.wait(next_one.id, timeout=60)).state == "completed"
 
 
 async def test_one_sees_and_follows_and_cancels_what_the_other_accepted(system: System, jobs: Jobs) -> None:

@@ -208,7 +208,7 @@ def claim_of_any_state() -> AbstractContextManager[None]:
 
 
 MUTANTS: dict[str, Mutant] = {
-    "guard-without-attempt": Mutant(guard_without_attempt, "zombies", ("I3",), 60, is_quick=True),
+    "guard-without-attempt": Mutant(guard_without_attempt, "zombies", ("I3",), 120, is_quick=True),
     "settle-by-id": Mutant(settle_by_id, "late", ("I2", "I3"), 60),
     "recovery-by-id": Mutant(recovery_by_id, "crashes", ("I2", "I3", "I9"), 100),
     "cancel-not-in-filter": Mutant(cancel_not_in_filter, "cancels", ("I9",), 60),

@@ -130,7 +130,7 @@ async def test_the_loss_of_redis_fails_its_duties_and_no_others(
             return (await stage.document(job.id)).state is JobState.QUEUED
 
         await eventually(is_handed_back)
-        assert registry.get_sample_value("job_recovery_duty_failing", {"duty": "orphans"}) == 0
+        await eventually(lambda: registry.get_sample_value("job_recovery_duty_failing", {"duty": "orphans"}) == 0)
         await asyncio.to_thread(own_redis.start)
 
         async def is_rebuilt() -> bool:

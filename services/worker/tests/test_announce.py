@@ -32,7 +32,7 @@ class Told:
 
     def child(self, stage: Stage, **options: object) -> Child:
         child = stage.child(start=False, **options)  # type: ignore[arg-type]
-        for part in (child.settler, child.claims, child.audit):
+        for part in (child.settler, child.claims._refused, child.audit):
             part._announcer = self.announcer
         child.claim()
         return child

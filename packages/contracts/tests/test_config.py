@@ -144,6 +144,8 @@ def test_the_environment_of_the_process_is_read_by_default(monkeypatch: pytest.M
         ("JOB_DEAD_RETENTION_DAYS", "-1"),
         ("JOB_MAX_RETRIES", "101"),
         ("JOB_MAX_CRASHES", "0"),
+        ("JOB_MONGO_URL", "postgres://u:secret@db"),
+        ("JOB_REDIS_URL", "localhost:6379"),
         ("JOB_MONGO_DATABASE", "a b"),
         ("JOB_MONGO_DATABASE", "a.b"),
         ("JOB_NAMESPACE", "a{b}"),

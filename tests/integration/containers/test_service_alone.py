@@ -109,9 +109,12 @@ def test_without_stores_it_lives_says_that_it_is_not_ready_and_stops(images: Ima
             assert time.monotonic() < deadline, node.logs()
             time.sleep(0.1)
         status, body = node.get("/readyz")
-        assert status == 503
+        # The monitor's work is to show what is away, so it is ready for that.
+        assert status == (200 if name == "monitor" else 503)
         checks = json.loads(body)["checks"]
-        assert not checks["mongodb"]["ok"], checks
+        away = [check["ok"] for part, check in checks.items() if part in {"mongo", "mongodb", "redis"}]
+        assert away
+        assert not any(away), checks
         assert "nowhere" not in body, "a probe that is open to everybody names no host"
         assert node.stop(seconds=60) == 0, node.logs()
 
@@ -152,10 +155,12 @@ def test_a_wrong_setting_ends_it_with_code_2_and_one_line_that_names_it(
     )  # fmt: skip
     assert done.returncode == 2, done
     assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    # Before the tokens are read it may have warned, in its log.
+    *_, line = done.stderr.splitlines()
     assert line.startswith(f"headrace-{name}: ")
     assert said in line
-    assert "of-the-tests" not in line, "no password"
+    assert "Traceback" not in done.stderr
+    assert "of-the-tests" not in done.stderr, "no password"
 
 
 @pytest.mark.parametrize("name", PORTS)

@@ -11,13 +11,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from headrace.contracts.errors import ConfigError
 
 PREFIX = "JOB_"
 SECRET_NAMES = ("JOB_REDIS_URL", "JOB_MONGO_URL")
 """Names that may carry a password; each is also read from the file named by NAME_FILE."""
+SCHEMES = {"redis_url": ("redis://", "rediss://", "unix://"), "mongo_url": ("mongodb://", "mongodb+srv://")}
 
 
 class JobConfig(BaseModel):
@@ -81,6 +91,15 @@ class JobConfig(BaseModel):
     def _parse_keys(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("redis_url", "mongo_url")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        # Here, and not by the driver: its words come late, and quote the URL with its password.
+        schemes = SCHEMES[str(info.field_name)]
+        if not value.get_secret_value().startswith(schemes):
+            raise ValueError(f"must begin with {' or '.join(schemes)}")
         return value
 
     @field_validator("http_base_path")

@@ -226,10 +226,11 @@ def test_other_unknown_names_are_only_reported() -> None:
 
 @pytest.mark.parametrize("name", ["JOB_REDIS_URL", "JOB_MONGO_URL"])
 def test_a_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
+    url = f"{'redis' if 'REDIS' in name else 'mongodb'}://:s3cret@host:1"
     file = tmp_path / "secret"
-    file.write_text("redis://:s3cret@host:1\n", encoding="utf-8")
+    file.write_text(url + "\n", encoding="utf-8")
     config, warnings = load_config({name + "_FILE": str(file)})
-    assert plain(config, name) == "redis://:s3cret@host:1"
+    assert plain(config, name) == url
     assert warnings == []
 
 

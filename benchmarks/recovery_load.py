@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 
@@ -37,6 +38,21 @@ class Singles:
 
 
 @asynccontextmanager
+async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Let them go on meanwhile; one that has failed by the end fails this."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
 async def single_producer(url: str, *, rate: float) -> AsyncIterator[Singles]:
     """Submit jobs over HTTP one by one, at this rate or as fast as `SINGLE_CLIENTS` can that wait."""
     found = Singles()
@@ -56,16 +72,8 @@ async def single_producer(url: str, *, rate: float) -> AsyncIterator[Singles]:
                     else:
                         found.refused += 1
 
-    tasks = [asyncio.create_task(submit()) for _ in range(SINGLE_CLIENTS if rate else 0)]
-    try:
+    async with _beside(*(submit() for _ in range(SINGLE_CLIENTS if rate else 0))):
         yield found
-        for task in tasks:
-            if task.done():
-                task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -85,11 +93,5 @@ async def producer(url: str, *, rate: float) -> AsyncIterator[dict[str, int]]:
                     answers["accepted" if item.get("status") in (201, 202) else "other"] += 1
                 await asyncio.sleep(max(0.0, began + BATCH_SECONDS - time.monotonic()))
 
-    task = asyncio.create_task(submit())
-    try:
+    async with _beside(submit()):
         yield answers
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

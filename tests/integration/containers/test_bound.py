@@ -12,6 +12,7 @@ from headrace.client import Client
 from headrace.testing.eventually import eventually
 from headrace.testing.executors import TEST_POOL
 
+from .load import stored
 from .system import TOKEN, System
 from .truth import Jobs
 
@@ -53,10 +54,6 @@ async def test_two_schedulers_together_admit_no_more_than_the_limit(system: Syst
                 assert int(answer.headers["Retry-After"]) >= 1
                 refusals[body["type"]] += 1
 
-    def stored() -> int:
-        with system.database() as database:
-            return int(database.jobs.count_documents({"tags.test": jobs.tag}))
-
     try:
         urls = [node.url for node in system.services["scheduler"]]
         async with aiohttp.ClientSession() as session:
@@ -66,7 +63,7 @@ async def test_two_schedulers_together_admit_no_more_than_the_limit(system: Syst
                 await submit(session, urls[0])
             for url in urls * 3:
                 await submit(session, url)
-        assert len(jobs.ids) == stored() == LIMIT, "what was refused left nothing behind"
+        assert len(jobs.ids) == len(stored(system, jobs)) == LIMIT, "what was refused left nothing behind"
         assert set(refusals) == {"/problems/queue-full"}
         # The bound counts what is accepted, not what is repaired: what is there stays there.
         await client.resume_pool(TEST_POOL)

@@ -127,3 +127,7 @@ class OverviewView(View):
     recovery: RecoveryView | None
     attention: list[AttentionView]
     at: Timestamp
+
+    def part(self, name: str) -> PartView:
+        """One of the stores or services, which are always there."""
+        return next(part for part in self.parts if part.name == name)

@@ -63,7 +63,6 @@ class JobRecoveryService:
         self._tasks: list[asyncio.Task[None]] = []
         self._indexes: asyncio.Task[None] | None = None
         self._has_waited = False
-        self._is_told = False
         self._due: dict[str, float] = defaultdict(float)
         self.leadership = Leadership(parts, on_new=self._begin_anew)
         suspects = Suspects()
@@ -130,7 +129,7 @@ class JobRecoveryService:
         # Without the indexes every duty would read whole collections each second. On a large collection they take
         # minutes, and an index that takes long or cannot be made must not leave every orphan lying.
         if self._indexes is None:
-            self._indexes = asyncio.create_task(self._parts.database.ensure_indexes())
+            self._indexes = asyncio.create_task(self._make_indexes())
         if not self._has_waited:
             await asyncio.wait({self._indexes}, timeout=PREPARE_SECONDS)
             self._has_waited = not self._indexes.done()
@@ -141,10 +140,14 @@ class JobRecoveryService:
         except StoreUnavailableError:
             self._indexes = None  # to be tried again
             raise
+
+    async def _make_indexes(self) -> None:
+        try:
+            await self._parts.database.ensure_indexes()
+        except StoreUnavailableError:
+            raise
         except Exception:
-            if not self._is_told:
-                log.exception("recovery.indexes_not_made")
-            self._is_told = True
+            log.exception("recovery.indexes_not_made")
 
     def _led(self, duty: Duty) -> Callable[[], Awaitable[object]]:
         async def run_once() -> None:

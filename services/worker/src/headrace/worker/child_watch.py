@@ -36,8 +36,7 @@ class ChildWatch:
         """Whether a loop of the child has not turned for a whole lease. A lease must not outlive the work."""
         if not child.board.ready:
             return time.monotonic() - child.began > max(self._lease_seconds, 30.0)
-        beats = child.board.beats()
-        return time.monotonic() - min(beats.loop, beats.claim) > max(self._lease_seconds, 10.0)
+        return _silent_seconds(child) > max(self._lease_seconds, 10.0)
 
     async def run_once(self) -> int:
         """Kill what cannot go on; the pool manager replaces it. Returns how many."""
@@ -73,8 +72,7 @@ class ChildWatch:
         return True
 
     def _watch_turns(self, child: ChildProcess) -> None:
-        beats = child.board.beats()
-        silent = time.monotonic() - min(beats.loop, beats.claim) if child.board.ready else 0.0
+        silent = _silent_seconds(child) if child.board.ready else 0.0
         if silent > SILENT_SECONDS and not child.silent:
             jobs = [job.job_id for job in child.board.running()]
             log.warning("child.silent", incarnation=child.incarnation, seconds=round(silent, 1), jobs=jobs)
@@ -96,3 +94,9 @@ class ChildWatch:
             log.info("child.worn", incarnation=child.incarnation, pool=spec.name, rss_mb=round(rss_mb))
             child.worn = "memory"
         return 0
+
+
+def _silent_seconds(child: ChildProcess) -> float:
+    """For how long the slower of its loops has not turned."""
+    beats = child.board.beats()
+    return time.monotonic() - min(beats.loop, beats.claim)

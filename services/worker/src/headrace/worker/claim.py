@@ -117,7 +117,6 @@ class Claims:
             if not answer.ids:
                 return Claimed(answer, token, indexed)
             await afp("worker.after_pop")
-            self._board.beat_claim()  # one claim may wait for both stores, longer than a loop may stand still
             jobs = await self._take(answer.ids, token)
             await afp("worker.after_claim")
             if began_ns:
@@ -150,7 +149,7 @@ class Claims:
 
     async def _take(self, ids: Sequence[str], token: str) -> list[Job]:
         """Claim in MongoDB. An unknown outcome is resolved by the token before anything is put back."""
-        self._board.beat_claim()
+        self._board.beat_claim()  # one claim may wait for both stores, longer than a loop may stand still
         try:
             return await self._state.claim(
                 ids, token=token, owner=self._incarnation, types=self._pool.types, versions=self._pool.versions

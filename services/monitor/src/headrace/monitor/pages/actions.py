@@ -16,12 +16,11 @@ from headrace.contracts.api import DeadLetterResult
 from headrace.contracts.errors import (
     ApiError,
     FieldError,
-    NotFoundError,
     RefusedError,
     StoreUnavailableError,
 )
 from headrace.contracts.values import PoolName, TypeName
-from headrace.monitor.pages.common import form_route, page_route
+from headrace.monitor.pages.common import action_in, form_route, page_route
 from headrace.monitor.pages.job import actions_of, job_id_of
 from headrace.monitor.scheduler_source import SchedulerSource
 from headrace.monitor.site.forms import Forms
@@ -62,14 +61,14 @@ class Actions:
 
     async def ask_job(self, request: web.Request) -> web.Response:
         """Ask before something is done with a job."""
-        action = _action(request, JOB_ACTIONS)
+        action = action_in(request, JOB_ACTIONS)
         job = await self._mongo.job(job_id_of(request), tenant=request[TOKEN].tenant)
         possible = action in actions_of(job, request[TOKEN])
         return self._site.page(request, "ask_job", action=action, job=job, possible=possible)
 
     async def do_job(self, request: web.Request) -> web.Response:
         """Do it."""
-        action, job_id = _action(request, JOB_ACTIONS), job_id_of(request)
+        action, job_id = action_in(request, JOB_ACTIONS), job_id_of(request)
         await self._forms.read(request)
         if action == "discard":
             result = await self._dead_call(request, action, {"filter": {"ids": [job_id]}, "limit": 1})
@@ -86,7 +85,7 @@ class Actions:
 
     async def do_selected(self, request: web.Request) -> web.Response:
         """Cancel or replay the jobs that were ticked in a list: first ask, then do."""
-        action = _action(request, ("cancel", "replay"))
+        action = action_in(request, ("cancel", "replay"))
         fields = await self._forms.read(request)
         ids = ticked_in(fields)
         if "sure" not in fields:
@@ -107,7 +106,7 @@ class Actions:
 
     async def ask_dead(self, request: web.Request) -> web.Response:
         """Ask before dead letters are replayed or discarded: how many that would be."""
-        action = _action(request, DEAD_ACTIONS)
+        action = action_in(request, DEAD_ACTIONS)
         query = read_query(request, DeadActionQuery)
         filter_ = {name: value for name, value in query.model_dump().items() if value is not None}
         body = {"filter": filter_, "limit": MOST_DEAD, "dry_run": True}
@@ -116,7 +115,7 @@ class Actions:
 
     async def do_dead(self, request: web.Request) -> web.Response:
         """Do it."""
-        action = _action(request, DEAD_ACTIONS)
+        action = action_in(request, DEAD_ACTIONS)
         fields = await self._forms.read(request)
         filter_: dict[str, Any] = {
             name: fields[name][0] for name in ("type", "pool", "fingerprint") if fields.get(name, [""])[0]
@@ -167,10 +166,3 @@ def ticked_in(fields: Mapping[str, list[str]]) -> list[str]:
     if not ids:
         raise refused([FieldError("/id", "missing", "tick at least one job", "form")])
     return ids
-
-
-def _action(request: web.Request, known: tuple[str, ...]) -> str:
-    action = request.match_info["action"]
-    if action not in known:
-        raise NotFoundError("there is nothing of that name to do")
-    return action

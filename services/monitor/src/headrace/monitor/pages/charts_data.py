@@ -74,7 +74,7 @@ class ChartsData:
             pool: None: all pools together.
             view: Of now: when it says that MongoDB is down, nobody need wait to find that out again.
         """
-        mongo = next(part for part in view.parts if part.name == "mongodb")
+        mongo = view.part("mongodb")
         if mongo.status == "down":
             return Figures(reason=mongo.detail)
         async with self._lock:

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from headrace.contracts.errors import ApiError
+from headrace.contracts.errors import ApiError, NotFoundError
 from headrace.runtime.web.auth import Scope
 from headrace.runtime.web.routes import Handler, Route
 
@@ -51,3 +51,15 @@ def asked(query: BaseModel) -> dict[str, Any]:
 def next_page(request: web.Request, cursor: str | None) -> dict[str, Any] | None:
     """The query of the next page, or None at the end."""
     return None if cursor is None else {**request.query, "cursor": cursor}
+
+
+def action_in(request: web.Request, known: tuple[str, ...]) -> str:
+    """The action that the address names.
+
+    Raises:
+        NotFoundError: It is none of those that are known.
+    """
+    action = request.match_info["action"]
+    if action not in known:
+        raise NotFoundError("there is nothing of that name to do")
+    return action

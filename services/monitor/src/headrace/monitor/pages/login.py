@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.monitor.pages.common import form_route, page_route
-from headrace.monitor.site.forms import Forms
+from headrace.monitor.site.forms import Forms, text_in
 from headrace.monitor.site.render import THEME_COOKIE, THEMES, Site, safe_next, see_other
 from headrace.monitor.site.session import Sessions, put_cookie
 from headrace.runtime.web.auth import Scope, TokenTable
@@ -44,7 +44,7 @@ class LoginPage:
         """Take the token and go where the visitor wanted to."""
         fields = await self._forms.read(request, changes=False)
         wanted = safe_next(request, (fields.get("next") or [""])[0])
-        text = (fields.get("token") or [""])[0].strip()
+        text = text_in(fields, "token")
         token = self._tokens.find(text) if self._tokens is not None else None
         if token is None or not token.allows(Scope.READ):
             problem = "This token is not known." if token is None else "This token may not read."

@@ -14,9 +14,9 @@ from aiohttp import web
 from headrace.contracts.errors import FieldError, NotFoundError, StoreUnavailableError
 from headrace.monitor.json_routes import refuse_tenants
 from headrace.monitor.overview import Overview
-from headrace.monitor.pages.common import form_route, page_route
+from headrace.monitor.pages.common import action_in, form_route, page_route
 from headrace.monitor.scheduler_source import SchedulerSource
-from headrace.monitor.site.forms import Forms
+from headrace.monitor.site.forms import Forms, text_in
 from headrace.monitor.site.render import Site, see_other
 from headrace.monitor.sources import MongoSource
 from headrace.runtime.web.auth import Scope, token_text
@@ -43,13 +43,13 @@ class PoolActions:
     async def ask_state(self, request: web.Request) -> web.Response:
         """Ask before a pool is paused or resumed, and why."""
         refuse_tenants(request)
-        return self._site.page(request, "ask_pool", action=_state_in(request), name=_name_in(request))
+        return self._site.page(request, "ask_pool", action=action_in(request, STATES), name=_name_in(request))
 
     async def do_state(self, request: web.Request) -> web.Response:
         """Do it."""
-        action, name = _state_in(request), _name_in(request)
+        action, name = action_in(request, STATES), _name_in(request)
         fields = await self._forms.read(request)
-        body = {"reason": _text_in(fields, "reason")} if action == "pause" else None
+        body = {"reason": text_in(fields, "reason")} if action == "pause" else None
         await self._call(request, "POST", f"/v1/pools/{quote(name, safe='')}/{action}", body)
         return see_other(request, f"/pools/{name}", done=f"{action}d")
 
@@ -66,7 +66,7 @@ class PoolActions:
         changes = {
             size: _number_in(fields, size)
             for size in SIZES
-            if size in fields and _text_in(fields, size) != _text_in(fields, f"was_{size}")
+            if size in fields and text_in(fields, size) != text_in(fields, f"was_{size}")
         }
         if not changes:
             return see_other(request, f"/pools/{name}", done="same")
@@ -113,20 +113,9 @@ def _name_in(request: web.Request) -> str:
     return request.match_info["name"]
 
 
-def _state_in(request: web.Request) -> str:
-    action = request.match_info["action"]
-    if action not in STATES:
-        raise NotFoundError("there is nothing of that name to do")
-    return action
-
-
-def _text_in(fields: Mapping[str, list[str]], name: str) -> str:
-    return (fields.get(name) or [""])[0].strip()
-
-
 def _number_in(fields: Mapping[str, list[str]], name: str) -> int | None:
     """A size; None for an empty field, which asks for the default. Whether it will do, the scheduler says."""
-    text = _text_in(fields, name)
+    text = text_in(fields, name)
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS):

@@ -50,7 +50,7 @@ class Recents:
             pool: Its name.
             view: Of now: when it says that MongoDB is down, nobody need wait to find that out again.
         """
-        if next(part for part in view.parts if part.name == "mongodb").status == "down":
+        if view.part("mongodb").status == "down":
             return UNKNOWN
         async with self._lock:
             if self._kept is None or self._clock() - self._kept[0] >= KEEP_SECONDS:

@@ -53,14 +53,13 @@ class RecoveryPage:
             deaths, handed_back = await asyncio.gather(
                 self._mongo.read(partial(self._mongo.page_reads.deaths, LISTED_DEATHS)), self._handed_back()
             )
-        parts = {part.name: part for part in picture.view.parts}
         return self._site.page(
             request,
             "recovery",
             live="every:5",
             done=query.done,
-            part=parts["recovery"],
-            redis=parts["redis"],
+            part=picture.view.part("recovery"),
+            redis=picture.view.part("redis"),
             recovery=picture.view.recovery,
             pools=picture.view.pools,
             not_indexed=picture.not_indexed,

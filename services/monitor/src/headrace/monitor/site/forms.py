@@ -98,3 +98,8 @@ def check_origin(request: web.Request) -> None:
         allowed = hdrs.AUTHORIZATION in request.headers
     if not allowed:
         raise ForbiddenError("the request comes from another site")
+
+
+def text_in(fields: Mapping[str, list[str]], name: str) -> str:
+    """What was written into a field, without the space around it; empty when there is none."""
+    return (fields.get(name) or [""])[0].strip()

@@ -145,6 +145,20 @@ async def test_both_stores_away_is_refused_and_nothing_is_kept(own_config, make_
     await api.problem(await api.post({"type": "any", "payload": 1}), 503, "store-unavailable")
 
 
+async def test_a_mongodb_that_freezes_right_after_a_counted_job_is_asked_before_the_next_is_sent(
+    own_config, make_api, own_redis, own_mongo
+):
+    """It answered a moment ago and a count is known, so nothing else would ask it: the outcome would be unknown."""
+    api = await make_api(own_config.model_copy(update={"mongo_url": SecretStr(own_mongo.url)}))
+    await asyncio.to_thread(own_redis.stop)
+    await api.submit()
+    own_mongo.pause()
+    try:
+        await api.problem(await api.post({"type": "any", "payload": 1}), 503, "store-unavailable")
+    finally:
+        own_mongo.resume()
+
+
 async def test_a_redis_that_evicts_is_refused_at_the_start_and_noticed_later(own_config, make_api, own_redis):
     api = await make_api(own_config)
     client = redis_client(own_redis.url, kind="command", name="test")

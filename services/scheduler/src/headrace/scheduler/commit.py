@@ -110,6 +110,8 @@ class Committer:
                 placed.grant(places.granted)
                 return await self._store(pool, drafts[: places.granted], began=began, push=True)
         try:
+            if places is None:  # who has lost one store may just have lost the other, and a known count asks nobody
+                await self._mongo.awake(quiet_seconds=0)
             async with self._room.let_in(pool, limits) as number:
                 return await self._store(pool, drafts[:number], began=began, push=places is not None)
         except StoreUnavailableError as error:

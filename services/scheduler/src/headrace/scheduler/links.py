@@ -63,8 +63,8 @@ class MongoLink:
         """
         return await self._call(fn)
 
-    async def awake(self) -> None:
-        """Return when MongoDB has answered just now and every index stands.
+    async def awake(self, *, quiet_seconds: float = QUIET_SECONDS) -> None:
+        """Return when MongoDB has answered within `quiet_seconds` and every index stands; with 0 it is asked anew.
 
         A frozen server takes a write and says nothing, so nobody could tell what became of it. Asking first turns
         that into a definite refusal. Under load there is always a fresh answer, and this costs nothing.
@@ -72,7 +72,7 @@ class MongoLink:
         Raises:
             StoreUnavailableError: It gives no sign of life.
         """
-        if time.monotonic() - self._answered_at > QUIET_SECONDS:
+        if time.monotonic() - self._answered_at > quiet_seconds:
             await self.read(self._database.ping, seconds=ANSWER_SECONDS)
         await self._have_indexes()
 

@@ -30,7 +30,7 @@ from headrace.testing.executors import TEST_POOL
 pytestmark = pytest.mark.slow
 
 PLUGIN = """
-import asyncio, ctypes, os
+import asyncio, ctypes, os, time
 from pathlib import Path
 from pydantic import BaseModel
 from headrace.contracts.errors import LeaseLost
@@ -56,6 +56,7 @@ class Hog(JobExecutor[Payload]):
         if context.attempt > 1:
             while not Path(payload.tried).exists():
                 context.sync.report_progress(0.5)
+                time.sleep(0.02)
             return context.attempt
         # One call that keeps the interpreter's lock until somebody writes: no other thread of the process turns.
         fifo = os.open(payload.fifo, os.O_RDWR)
@@ -157,10 +158,12 @@ async def test_hazard_9_late_writes_of_a_child_that_was_taken_for_dead_are_refus
     await eventually(both_counted, within=20)
     for document in done:
         assert_sound_log(document)
-        # Both stood in a process that may have died of them, so each runs alone and may go back before it starts.
+        # Both stood in a process that may have died of them, so each runs alone and may go back before it starts. The
+        # first child, as it goes on, may still be in a claim: then it loses that too, and nobody is blamed for it.
         reasons = [entry["reason"] for entry in document["log"] if entry["reason"] != "released"]
         assert reasons[:3] == ["submitted", "claimed", "host_lost"]
-        assert set(reasons[3:-1]) == {"claimed"}
+        assert set(reasons[3:-1]) <= {"claimed", "host_lost"}
+        assert document["crashes"] == 1
         assert reasons[-1] == "completed"
         assert document["result"] == str(document["attempt"])
         assert document.get("checkpoint") is None

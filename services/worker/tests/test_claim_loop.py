@@ -6,6 +6,7 @@ import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
 import structlog
 from worker_stage import POOL, Stage
 
@@ -17,6 +18,7 @@ from headrace.runtime.queue.base import PUTBACK_MS, Entry
 from headrace.runtime.store.pools import Pools
 from headrace.testing.builders import make_job, make_job_id
 from headrace.testing.eventually import eventually
+from headrace.worker import claim_loop
 from headrace.worker.judge import UNKNOWN_TYPE_MS
 
 
@@ -63,6 +65,21 @@ async def test_a_paused_pool_is_left_alone_and_goes_on_within_a_second(stage: St
     assert (await stage.job(job)).attempt == 0
     await stage.queue.pause(POOL, False)
     child.complete(await child.take(within=5))
+
+
+async def test_a_loop_that_stood_still_asks_whether_it_was_taken_for_dead_before_it_claims(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim_loop, "STILL_SECONDS", 1.5)
+    child = stage.child()
+    await asyncio.sleep(1.2)  # a poll is no standstill
+    assert child.lives == 0
+    child.declared_dead = True
+    (job,) = await stage.submit()
+    time.sleep(2.7)  # as when the process is stopped, or one call holds the interpreter's lock
+    await eventually(lambda: child.lives == 1)
+    assert (await stage.job(job)).attempt == 0
+    assert (await stage.queue.depths(POOL)).in_flight == 0
 
 
 async def test_b12_a_paused_pool_is_left_alone_while_redis_is_down(own_stage: Stage, own_redis: RedisServer) -> None:

@@ -56,6 +56,8 @@ class Child:
     ) -> None:
         self.incarnation = new_incarnation()
         self.held = HeldJobs()
+        self.declared_dead = False
+        self.lives = 0
         self.board = Board.create(slots)
         self.run_times = RunTimes()
         self.feed = Feed(slots, self._room)
@@ -82,9 +84,16 @@ class Child:
             ),
             refused=RefusedIds(pool=pool, state=stage.state, queue=stage.queue),
             board=self.board,
+            follow_life=self._follow_life,
         )
         self.audit = Audit(pool=POOL, queue=stage.queue, feed=self.feed, settler=self.settler, **shared)
         self._tasks: list[asyncio.Task[None]] = []
+
+    async def _follow_life(self) -> None:
+        """A child ends its process here; this one only claims no more."""
+        self.lives += 1
+        if self.declared_dead:
+            self.claims.stop()
 
     def _room(self) -> None:
         self._loop.call_soon_threadsafe(self.claims.poke)

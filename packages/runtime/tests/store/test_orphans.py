@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -126,6 +127,20 @@ async def test_a4_a_claim_that_lands_after_its_owner_was_swept_is_found_by_the_n
     assert await orphans(kit) == []
     late = await kit.running()
     assert [orphan.job_id for orphan, _ in await orphans(kit)] == [late.id]
+
+
+async def test_a_job_claimed_after_the_death_of_its_owner_is_no_reason_for_it(kit: Any) -> None:
+    await register(kit, "w-own")
+    before = await kit.running()
+    await kit.incarnations.collection.update_one({"_id": "w-own"}, {"$set": {"lease_until": NOW}})
+    assert await kit.incarnations.declare_lost("w-own", lease_until=NOW)
+    await asyncio.sleep(0.01)  # the times are in milliseconds
+    after = await kit.running(token="late")
+    decisions = {orphan.job_id: decide_orphan(orphan, owner, max_crashes=1) for orphan, owner in await orphans(kit)}
+    assert {job_id: (decision.to, decision.crashes) for job_id, decision in decisions.items()} == {
+        before.id: (JobState.FAILED, 1),
+        after.id: (JobState.QUEUED, 0),
+    }
 
 
 async def test_only_so_many_are_taken_at_once(kit: Any) -> None:

@@ -5,7 +5,7 @@ Nothing here runs yet, and nothing is connected: the loops and Dramatiq's thread
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def make_parts(
     thread: EventLoopThread,
     scratch_root: Path,
     on_room: Callable[[], None],
+    follow_life: Callable[[], Awaitable[None]],
 ) -> ChildParts:
     """Wire one child.
 
@@ -98,6 +99,7 @@ def make_parts(
         thread: The event loop thread that everything but Dramatiq's threads runs on.
         scratch_root: Where the scratch folders of jobs are made.
         on_room: Called from any thread when the claim loop may have something to do.
+        follow_life: Ends this process if it was declared dead.
     """
     loop = thread.loop
     database = Database(config, appname="headrace-worker", max_pool_size=8)
@@ -156,6 +158,7 @@ def make_parts(
         ),
         refused=RefusedIds(pool=pool, state=state, queue=queue, announcer=announcer),
         board=board,
+        follow_life=follow_life,
     )
     audit = Audit(
         pool=spec.pool,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -16,6 +18,8 @@ from headrace.worker.strangers import ROUNDS
 
 POLL_SECONDS = 1.0
 """Wake-ups are hints; losing all of them costs at most this."""
+STILL_SECONDS = 2.0
+"""A loop that stood still for so long asks first whether it was taken for dead."""
 
 log = structlog.get_logger(__name__)
 
@@ -29,10 +33,22 @@ class ClaimLoop:
         prefetch: Says how much to claim.
         refused: Takes what MongoDB refuses, and puts jobs out of the way that this child cannot run.
         board: Sees the loop turn.
+        follow_life: Ends this process if it was declared dead. What such a one claims is taken from it again,
+            an attempt for nothing.
     """
 
-    def __init__(self, *, pool: Pool, claims: Claims, prefetch: Prefetch, refused: RefusedIds, board: Board) -> None:
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        claims: Claims,
+        prefetch: Prefetch,
+        refused: RefusedIds,
+        board: Board,
+        follow_life: Callable[[], Awaitable[None]],
+    ) -> None:
         self._pool = pool
+        self._follow_life = follow_life
         self._claims = claims
         self._prefetch = prefetch
         self._refused = refused
@@ -61,13 +77,18 @@ class ClaimLoop:
 
     async def run(self) -> None:
         """Claim until stopped. Never cancelled: a claim under way is always resolved."""
+        turned = time.monotonic()
         while not self._stopping:
             self._board.beat_claim()
+            still, turned = time.monotonic() - turned, time.monotonic()
             self._prefetch.hand_back_stale()
             count = self._prefetch.count()
             pause = POLL_SECONDS
             if count > 0 and not self._paused:
                 try:
+                    if still > STILL_SECONDS:
+                        await self._follow_life()
+                        continue
                     if self._among_strangers:
                         await self._put_strangers_away()
                     pause = await self._claim_once(count)

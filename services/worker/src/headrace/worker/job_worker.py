@@ -85,6 +85,7 @@ class JobWorker:
             thread=self._thread,
             scratch_root=self._scratch_root,
             on_room=self._room,
+            follow_life=self._follow_life,
         )
         self._end = ChildEnd(self._parts)
 
@@ -139,6 +140,9 @@ class JobWorker:
     def _obey(self, order: int) -> None:
         self._parts.feed.resize(slots_of(order))  # this says how many are held
         self._board.follow(order)
+
+    async def _follow_life(self) -> None:
+        await self._end.follow_life()
 
     async def _follow_pause(self) -> None:
         paused = await Reads(self._parts.database).paused()

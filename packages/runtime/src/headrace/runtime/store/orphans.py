@@ -6,6 +6,7 @@ Model: `makeRetryDecision` of River's job rescuer.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from headrace.contracts.heartbeat import ExitRecord, Incarnation
 from headrace.contracts.states import JobState, Reason
@@ -26,6 +27,7 @@ class Orphan:
     run_at_ms: int
     type: str = ""
     tenant: str | None = None
+    claimed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ def decide_orphan(orphan: Orphan, owner: Incarnation | None, *, max_crashes: int
 
     A crash counts only for a job that had started, and for the culprit alone where one is known. An attempt that had
     saved a new checkpoint made headway, so the counter starts again. Of a lost host nobody knows what had started:
-    every job of it counts, because one of them may have killed the host.
+    every job of it counts, because one of them may have killed the host; but none that it claimed after it had been
+    declared dead (MongoDB's clock sets both times), for then it worked on, and that job is no reason for the silence.
 
     Args:
         orphan: The job as read.
@@ -56,7 +59,7 @@ def decide_orphan(orphan: Orphan, owner: Incarnation | None, *, max_crashes: int
     """
     reason = Reason.ORPHANED
     if owner is None or owner.running is None:
-        counts = True
+        counts = not _claimed_by_the_dead(orphan, owner)
         reason = Reason.HOST_LOST
     elif owner.exit is not None and owner.exit.kind == "graceful":
         return OrphanDecision(JobState.QUEUED, Reason.RELEASED, orphan.crashes)
@@ -73,6 +76,12 @@ def decide_orphan(orphan: Orphan, owner: Incarnation | None, *, max_crashes: int
     if crashes >= max_crashes:
         return OrphanDecision(JobState.FAILED, Reason.CRASH_LOOP, crashes, death)
     return OrphanDecision(JobState.QUEUED, reason, crashes, death)
+
+
+def _claimed_by_the_dead(orphan: Orphan, owner: Incarnation | None) -> bool:
+    if owner is None or owner.dead_at is None or orphan.claimed_at is None:
+        return False
+    return orphan.claimed_at > owner.dead_at
 
 
 def _tell_death(orphan: Orphan, owner: Incarnation | None) -> str | None:

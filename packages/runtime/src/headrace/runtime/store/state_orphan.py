@@ -24,6 +24,7 @@ _FIELDS = {
     "run_at": 1,
     "type": 1,
     "tenant": 1,
+    "claimed_at": 1,
 }
 
 
@@ -107,4 +108,5 @@ def _to_orphan(document: dict[str, Any]) -> Orphan:
         run_at_ms=to_milliseconds(document["run_at"]),
         type=document["type"],
         tenant=document.get("tenant"),
+        claimed_at=document.get("claimed_at"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ async def burst(ground: Ground, fault: PlannedFault) -> Hit:
 
 async def _submit(ground: Ground, job: Submission, *, turn: int = 0) -> Operation:
     urls = ground.urls
-    return await ground.calls.submit(urls[(hash(job.tag) + turn) % len(urls)], f"{job.tag}/{turn}", job)
+    return await ground.calls.submit(urls[(zlib.crc32(job.tag.encode()) + turn) % len(urls)], f"{job.tag}/{turn}", job)
 
 
 @act("pill", "child")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from headrace.contracts.states import JobState
 from headrace.recovery.counts import Counts
 from headrace.recovery.parts import Parts
 from headrace.recovery.pools import Pools
+from headrace.recovery.read_ahead import read_ahead
 from headrace.runtime.process.failpoints import afp
 from headrace.runtime.queue import Entry, InFlight
 from headrace.runtime.store.reconcile_reads import Standing
@@ -122,9 +122,14 @@ class RebuildDuty:
                 return
 
     async def _finish(self, rebuild: _Rebuild) -> bool:
-        for add in (self._add_due, self._add_delayed, self._add_changed):
-            if not await add(rebuild):
+        # The index has no order of times, so finding what is due later takes a walk over all of it: the store does it
+        # while what is due is being added.
+        later = self._parts.reconcile.delayed(rebuild.pool, now=rebuild.now, page=CHANGED_PAGE)
+        async with read_ahead(later) as delayed:
+            if not (await self._add_due(rebuild) and await self._add_delayed(rebuild, delayed)):
                 return False
+        if not await self._add_changed(rebuild):
+            return False
         await afp("before_finish_rebuild")
         if not await self._parts.queue.finish_rebuild(rebuild.pool, rebuild.marker):
             log.warning("recovery.rebuild_lost", pool=rebuild.pool)
@@ -136,40 +141,26 @@ class RebuildDuty:
         return True
 
     async def _add_due(self, rebuild: _Rebuild) -> bool:
-        """Stream what is due: MongoDB reads a page while Redis takes the one before. False: told to stop."""
-        adding: asyncio.Task[None] | None = None
+        """Stream what is due: MongoDB reads pages while Redis takes the ones before. False: told to stop."""
         due = self._parts.reconcile.due(rebuild.pool, now=rebuild.now, page=PAGE, from_score=rebuild.score)
-        async with aclosing(due) as pages:
-            try:
-                async for page in pages:
-                    await afp("during_rebuild")
-                    if adding is not None:
-                        await adding
-                    if not self._go_on():
-                        return False
-                    adding = asyncio.create_task(self._add_page(rebuild, page))
-                if adding is not None:
-                    await adding
-            finally:
-                if adding is not None:
-                    adding.cancel()
-                    await asyncio.gather(adding, return_exceptions=True)
+        async with read_ahead(due) as pages:
+            async for page in pages:
+                await afp("during_rebuild")
+                if not self._go_on():
+                    return False
+                await self._refill(rebuild, page)
+                rebuild.score = page[-1][1]
         return True
-
-    async def _add_page(self, rebuild: _Rebuild, page: list[tuple[str, int]]) -> None:
-        await self._refill(rebuild, page)
-        rebuild.score = page[-1][1]
 
     async def _refill(self, rebuild: _Rebuild, page: list[tuple[str, int]]) -> None:
         rebuild.added += await self._parts.queue.refill(rebuild.pool, page)
 
-    async def _add_delayed(self, rebuild: _Rebuild) -> bool:
+    async def _add_delayed(self, rebuild: _Rebuild, pages: AsyncIterator[list[Standing]]) -> bool:
         """Add what is due later. False: told to stop."""
-        async with aclosing(self._parts.reconcile.delayed(rebuild.pool, now=rebuild.now, page=CHANGED_PAGE)) as pages:
-            async for page in pages:
-                await self._enqueue(rebuild, page)
-                if not self._go_on():
-                    return False
+        async for page in pages:
+            await self._enqueue(rebuild, page)
+            if not self._go_on():
+                return False
         return True
 
     async def _enqueue(self, rebuild: _Rebuild, waiting: list[Standing]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any, cast
@@ -106,17 +107,22 @@ class CareVerbs(FlowVerbs):
     async def refill(self, pool: str, waiting: Sequence[tuple[str, int]]) -> int:
         """Let ids wait that are due: (id, score). As `enqueue` does it, for hundreds of thousands.
 
+        After an error any part of them may have been added, or may still be.
+
         Returns:
             How many ids were added.
         """
         keys = self._keys.pool(pool)
         over = [keys.ready, keys.delayed, keys.inflight, keys.reserved]
-        added = 0
-        for piece in pieces(waiting):
-            checked_ids(job_id for job_id, _ in piece)
-            text = json.dumps([part for job_id, score in piece for part in (job_id, str(score))])
-            added += await self._run("refill", over, [self._keys.wake(pool), text])
-        return added
+        two = asyncio.Semaphore(2)  # so that Redis takes one piece while the next is made; more would hold up claims
+
+        async def send(piece: Sequence[tuple[str, int]]) -> int:
+            async with two:
+                checked_ids(job_id for job_id, _ in piece)
+                text = json.dumps([part for job_id, score in piece for part in (job_id, str(score))])
+                return cast("int", await self._run("refill", over, [self._keys.wake(pool), text]))
+
+        return sum(await asyncio.gather(*(send(piece) for piece in pieces(waiting))))
 
     async def rescore(self, pool: str, entries: Sequence[Entry]) -> int:
         """Move ids that are ready to the place of their entry; delayed ones will be promoted to it. Adds none.

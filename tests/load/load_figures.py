@@ -29,6 +29,8 @@ class Row:
     p95_ms: float
     p99_ms: float
     worst_ms: float
+    reasons: Sequence[str] = ()
+    """Why it failed, and how often."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ def figures_of(
 ) -> Figures:
     """The figures of a run, and its faults: what no run may show."""
     rows = [Row(**row) for row in facts["rows"]]
-    faults = [f"{row.name}: {row.failures} of {row.count} failed" for row in rows if row.failures]
+    faults = [
+        f"{row.name}: {row.failures} of {row.count} failed: {'; '.join(row.reasons)}" for row in rows if row.failures
+    ]
     faults += [f"{count} answers with {status}" for status, count in facts["statuses"].items() if int(status) >= 500]
     stored = {job.id for job in jobs}
     lost = [job_id for job_id in facts["accepted"] if job_id not in stored]

@@ -248,6 +248,11 @@ def write_facts(environment: Any, **_: Any) -> None:
             "p95_ms": entry.get_response_time_percentile(0.95),
             "p99_ms": entry.get_response_time_percentile(0.99),
             "worst_ms": entry.max_response_time,
+            "reasons": [
+                f"{error.occurrences} times {error.error}"
+                for error in environment.stats.errors.values()
+                if (error.name, error.method) == (name, method)
+            ],
         }
         for (name, method), entry in sorted(environment.stats.entries.items())
         if entry.num_requests

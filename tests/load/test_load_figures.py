@@ -24,15 +24,18 @@ def job(job_id: str = "a", state: str = "completed", **changes: Any) -> JobSumma
     return JobSummary.model_validate(fields | changes)
 
 
-def figures(*jobs: JobSummary, code: int = 0, drained: float | None = 1.0, **changes: Any) -> Figures:
+def figures(
+    *jobs: JobSummary, code: int = 0, drained: float | None = 1.0, failures: int = 0, **changes: Any
+) -> Figures:
     row = {
         "name": "POST /v1/jobs",
         "count": 2000,
-        "failures": 0,
+        "failures": failures,
         "median_ms": 7,
         "p95_ms": 8,
         "p99_ms": 9,
         "worst_ms": 10,
+        "reasons": ["2 times 409: conflict", "1 times gone"],
     }
     facts: dict[str, Any] = {"accepted": ["a"], "statuses": {"201": 2}, "counted": {}, "rows": [row], "broken": []}
     return figures_of(facts | {"seconds": 10} | changes, jobs, code=code, users=3, drained_seconds=drained)
@@ -49,6 +52,7 @@ def figures(*jobs: JobSummary, code: int = 0, drained: float | None = 1.0, **cha
         (figures(job(), rows=[]), "nothing was measured"),
         (figures(job(), counted={"repeats that gave another job": 1}), "gave another job"),
         (figures(job(), broken=["boom"]), "boom"),
+        (figures(job(), failures=3), "POST /v1/jobs: 3 of 2000 failed: 2 times 409: conflict; 1 times gone"),
         (figures(job(), code=1), "locust ended with 1"),
     ],
 )

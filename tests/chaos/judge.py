@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .checkers.every import check
 from .history_file import load
+from .outcome import has_passed
 from .table import Row, save_results, show_line
 
 
@@ -18,7 +19,7 @@ def judge_again(folder: Path) -> Row:
     """The row of a run, by the checkers of now; what did not fire, and why it did not end, stays as it was."""
     (old,) = json.loads((folder / "results.json").read_text(encoding="utf-8"))["runs"]
     reports = check(load(folder / "history.jsonl"))
-    passed = old["trouble"] is None and not old["not_fired"] and all(report.passed for report in reports)
+    passed = has_passed(old["trouble"], old["not_fired"], reports)
     return {**old, "passed": passed, "reports": [report.to_json() for report in reports]}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,12 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether every promise was kept, and every planned fault fired."""
-        return self.trouble is None and not self.failures and all(report.passed for report in self.reports)
+        return has_passed(self.trouble, self.failures, self.reports)
+
+
+def has_passed(trouble: str | None, not_fired: Mapping[str, str], reports: Sequence[Report]) -> bool:
+    """Whether a run came to its end, every planned fault fired, and every promise was kept."""
+    return trouble is None and not not_fired and all(report.passed for report in reports)
 
 
 def save_outcome(outcome: Outcome) -> None:

@@ -13,6 +13,8 @@ PROCESSING = JobState.PROCESSING.value
 TERMINAL_STATES = frozenset(state.value for state in TERMINAL)
 KILLS = frozenset({"kill", "exit137", "stop-kill"})
 """Kinds of faults after which a process is gone without a farewell."""
+PRIMARY_LOSSES = frozenset({"stepdown", "kill", "pause"})
+"""Kinds of faults after which another member of MongoDB's replica set leads."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,14 @@ def all_attempts(history: History) -> dict[tuple[str, int], Attempt]:
 def calm_since(history: History, start: float, end: float, *, besides: FiredFault) -> float:
     """From when on nothing else disturbed what `besides` began at `start`, looking at faults until `end`.
 
-    Another fault's recovery is not this one's: the clock of a bound starts when the last other fault was over, and its
-    own recovery too (`settle` of the settings, in seconds).
+    Another fault's recovery is not this one's: the clock of a bound starts when the last other fault was over, and
+    where MongoDB lost its primary when the next may have been elected (`election` of the settings, in seconds).
     """
-    settle = history.run.settings.get("settle", 0.0)
     for fault in history.fired:
         if fault.id != besides.id and fault.at <= end:
-            over = (fault.at if fault.ended is None else fault.ended) + settle
+            over = fault.at if fault.ended is None else fault.ended
+            if fault.target == "mongod:primary" and fault.kind in PRIMARY_LOSSES:
+                over = max(over, fault.at + history.run.settings["election"])
             if over > besides.at:
                 start = max(start, min(over, end))
     return start

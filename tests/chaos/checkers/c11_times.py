@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from tests.chaos.history import FiredFault, History, QueueEvent
 
-from .attempts import KILLS, Attempt, all_attempts, calm_since
+from .attempts import KILLS, PRIMARY_LOSSES, Attempt, all_attempts, calm_since
 from .report import Report, Violation
 
 REDIS_LOSSES = frozenset({"flush", "empty-restart", "old-copy"})
-PRIMARY_LOSSES = frozenset({"stepdown", "kill", "pause"})
 
 
 @dataclass(frozen=True)

@@ -62,13 +62,17 @@ def test_the_clock_begins_when_the_last_other_fault_is_over() -> None:
     assert finds(check_times, whole(late, fired=(KILLED, away))) == set()
 
 
-def test_another_fault_lasts_until_its_own_recovery_is_over_where_the_run_says_how_long_that_takes() -> None:
-    late = job("a", "submitted@1", "claimed@2:w1", "host_lost@12", "claimed@13:w2", "completed@14")
-    away = fault("pause", "recovery", at=3.5, ended=5, id_="f2")
-    history = whole(late, fired=(KILLED, away))
-    assert finds(check_times, history) == {"a worker killed"}
-    settling = replace(history, run=replace(history.run, settings=history.run.settings | {"settle": 6}))
-    assert finds(check_times, settling) == set()
+def test_while_a_primary_is_elected_no_other_clock_runs() -> None:
+    late = job("a", "submitted@1", "claimed@2:w1", "host_lost@10", "claimed@13:w2", "completed@14")
+    for target, kind, found in (
+        ("mongod:primary", "stepdown", set()),
+        ("mongod:secondary", "kill", {"a worker killed"}),
+        ("mongod:primary", "slow", {"a worker killed"}),
+    ):
+        other = fault(kind, target, at=3.5, ended=3.6, id_="f2")
+        accepted = submit("b", index=9, at=6)
+        history = whole(late, job("b", "submitted@6", "cancelled@7"), fired=(KILLED, other), operations=(accepted,))
+        assert finds(check_times, history) == found, (target, kind)
 
 
 def test_b_a_claim_straight_from_mongodb_counts_as_well() -> None:

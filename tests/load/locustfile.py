@@ -18,8 +18,8 @@ from typing import Any
 from locust import FastHttpUser, HttpUser, between, events, task
 
 RUN = os.environ.get("HEADRACE_LOAD_RUN", uuid.uuid4().hex[:8])
-SITE = os.environ.get("HEADRACE_LOAD_SITE")
-TYPES = os.environ.get("HEADRACE_LOAD_TYPES")
+SITE = os.environ.get("HEADRACE_LOAD_SITE") or None  # a compose file gives "" for what is not set
+TYPES = os.environ.get("HEADRACE_LOAD_TYPES") or None
 """Job types, separated by commas: nothing else is submitted, whatever kind of job it stands for."""
 FACTS = os.environ.get("HEADRACE_LOAD_FACTS")
 TOKEN = os.environ.get("HEADRACE_TOKEN")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,3 +79,12 @@ def test_the_page_gets_the_figures_between_its_marks(tmp_path: Path) -> None:
     page.write_text("no marks")
     with pytest.raises(ValueError, match="marks"):
         write_page(page, found)
+
+
+def test_a_site_and_types_that_are_not_set_are_none() -> None:
+    """A compose file gives the empty text for them; a crawl of "" is refused."""
+    read = "import locustfile; print(locustfile.SITE, locustfile.TYPES)"
+    environment = os.environ | {"HEADRACE_LOAD_SITE": "", "HEADRACE_LOAD_TYPES": ""}
+    folder = Path(__file__).parent
+    shown = subprocess.run([sys.executable, "-c", read], cwd=folder, env=environment, capture_output=True, check=True)
+    assert shown.stdout.split() == [b"None", b"None"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import bson
 from pymongo import ReturnDocument, _csot
 from pymongo.errors import AutoReconnect, NetworkTimeout, ServerSelectionTimeoutError
 
@@ -82,6 +83,26 @@ class Cursor:
         return self._left
 
 
+class RawCursor(Cursor):
+    """A find whose batches come as BSON."""
+
+    _batch = 0
+
+    def batch_size(self, count: int) -> RawCursor:
+        """So many documents come at once; 0 is all."""
+        self._batch = count
+        return self
+
+    def __aiter__(self) -> RawCursor:
+        return self
+
+    async def __anext__(self) -> bytes:  # type: ignore[override]
+        documents = await self.to_list(self._batch or None)
+        if not documents:
+            raise StopAsyncIteration
+        return b"".join(bson.encode(document) for document in documents)
+
+
 class Collection:
     """A collection as the store sees it."""
 
@@ -98,6 +119,10 @@ class Collection:
     ) -> Cursor:
         """See Motor."""
         return Cursor(self, "find", filter_, projection)
+
+    def find_raw_batches(self, filter_: Mapping[str, Any], projection: Mapping[str, Any] | None = None) -> RawCursor:
+        """See Motor."""
+        return RawCursor(self, "find", filter_, projection)
 
     def aggregate(self, pipeline: Sequence[Mapping[str, Any]]) -> Cursor:
         """See Motor."""

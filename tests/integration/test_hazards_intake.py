@@ -163,6 +163,7 @@ async def test_hazard_29_a_killed_scheduler_gives_its_place_back_and_the_bound_i
         assert sorted([await post(0), await post(1)]) == [201, 429]
         stop.set()
         await sampling
+        most = max(most, await stores.reads.count_pending(POOL, cap=1000))  # the last may have come after the last look
     assert most == bound
 
 

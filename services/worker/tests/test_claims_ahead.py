@@ -108,7 +108,7 @@ async def test_b4_slots_that_are_blocked_count_for_nothing_so_that_nothing_is_ha
 async def test_b4_what_went_back_once_is_not_claimed_ahead_again_before_as_many_jobs_have_ended(stage: Stage) -> None:
     """Jobs were short and are long now: the child learns that from one hand-back, not from one after each job."""
     jobs = await stage.submit(30)
-    child = stage.child(slots=2, horizon_seconds=0.02, start=False)
+    child = stage.child(slots=1, horizon_seconds=0.02, start=False)
     quick(child)
     child.claim()
     for _ in range(10):

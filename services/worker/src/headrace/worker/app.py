@@ -28,8 +28,7 @@ def build_app(config: JobConfig) -> web.Application:
     mongo = Watched(service.mongo_breaker, service.database.ping)
 
     async def children() -> CheckResult:
-        ready = service.pools is not None and service.pools.is_ready()
-        return CheckResult(ok=ready, detail="" if ready else "a pool has no child that claims")
+        return CheckResult(ok=service.unready is None, detail=service.unready or "")
 
     app = make_app(
         config,

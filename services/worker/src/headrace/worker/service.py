@@ -76,6 +76,16 @@ class JobWorkerService:
         self._tasks: list[asyncio.Task[None]] = []
         self._told: dict[str, int] = {}
         self.pools: WorkerPoolManager | None = None
+        self._is_registered = asyncio.Event()
+
+    @property
+    def unready(self) -> str | None:
+        """Why a job that is submitted now might not be run here; None when it would be."""
+        if not self._is_registered.is_set():
+            return "its job types are not registered"
+        if self.pools is None or not self.pools.is_ready():
+            return "a pool has no child that claims"
+        return None
 
     async def start(self) -> None:
         """Find out what is installed, then keep the children running. Works while every store is down.
@@ -140,14 +150,12 @@ class JobWorkerService:
         await asyncio.to_thread(remove_left_folders)
 
     async def _register_types(self) -> None:
-        done = asyncio.Event()
-
         async def register() -> None:
             await self.database.ensure_indexes()
             await JobTypes(self.database).register(list(self._types.values()))
-            done.set()
+            self._is_registered.set()
 
-        await every(0.5, register, name="register", stop=done)
+        await every(0.5, register, name="register", stop=self._is_registered)
 
     # -- duties ------------------------------------------------------------------------------------------------
 

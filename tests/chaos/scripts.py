@@ -133,7 +133,12 @@ async def old_backlog(stage: Ground) -> None:
 
 
 async def burst(stage: Ground) -> None:
-    """Far more at once than the bound admits."""
+    """Far more at once than the bound admits.
+
+    Each scheduler has been asked before: the first who comes to a new one waits for its connections, and two that are
+    ready at different times do not look at the bound at the same time.
+    """
+    await submit(stage, [job(stage, f"first-{n}", seconds=0.01) for n in range(4)])
     await submit(stage, [job(stage, f"b{n}", seconds=0.4) for n in range(80)])
 
 

@@ -81,7 +81,8 @@ def test_the_pause_goes_from_start_to_start_and_never_to_nothing():
 
 
 def test_a_failing_duty_backs_off_within_a_bound():
-    assert [_pause(1.0, 0, failures, 0) for failures in (1, 2, 3, 4, 50)] == [1, 2, 4, MAX_BACKOFF_SECONDS, 5]
+    assert [_pause(0.25, 0, failures, 0) for failures in (1, 2, 3, 4, 50)] == [0.25, 0.5, 1, MAX_BACKOFF_SECONDS, 1]
+    assert [_pause(5.0, 0, failures, 0) for failures in (1, 50)] == [5, 5], "its own pace"
     assert _pause(60.0, 0, 9, 0) == 60
 
 

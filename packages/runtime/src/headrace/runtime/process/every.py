@@ -11,8 +11,9 @@ import structlog
 
 from headrace.contracts.errors import HeadraceError
 
-MAX_BACKOFF_SECONDS = 5.0
-"""A failing duty is tried at least this often (or at its own pace, if that is slower): outages end without notice."""
+MAX_BACKOFF_SECONDS = 1.0
+"""A failing duty is tried at least this often (or at its own pace, if that is slower): outages end without notice, and
+what is promised after one waits for this. Breakers keep a store that is away from being asked so often."""
 
 log = structlog.get_logger(__name__)
 

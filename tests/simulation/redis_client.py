@@ -122,6 +122,11 @@ class Client:
         found: list[tuple[str, float]] = await self.ask("zscan", lambda: ranked(self._server.zset(key)))
         return 0, found
 
+    async def hscan(self, key: str, *, cursor: int, count: int) -> tuple[int, dict[str, str]]:
+        """See redis-py. One page holds everything."""
+        found: dict[str, str] = await self.ask("hscan", lambda: dict(self._server.hash(key)))
+        return 0, found
+
     async def get(self, key: str) -> str | None:
         """See redis-py."""
         found: str | None = await self.ask("get", lambda: self._server.values.get(key))

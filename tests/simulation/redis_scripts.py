@@ -281,6 +281,17 @@ def free(server: RedisModel, keys: list[str], args: list[str]) -> int:
     return len(gone)
 
 
+def tidy(server: RedisModel, keys: list[str], args: list[str]) -> int:
+    """Forget what is kept about ids that are elsewhere."""
+    gone = 0
+    for kept, members in ((server.hash(keys[0]), server.zset(keys[1])), (server.hash(keys[2]), server.zset(keys[3]))):
+        for job_id in dict.fromkeys(args):
+            if job_id in kept and job_id not in members:
+                del kept[job_id]
+                gone += 1
+    return gone
+
+
 def adopt(server: RedisModel, keys: list[str], args: list[str]) -> int:
     """Count running jobs that are not here."""
     ready, delayed, inflight, reserved = map(server.zset, keys[:4])
@@ -366,6 +377,6 @@ SCRIPTS: dict[str, Script] = {
     script.__name__: script
     for script in (
         reserve, enqueue, refill, claim, remove, requeue, putback, sweep, promote, depths, in_flight, locate, expired,
-        free, adopt, relocate, rescore, begin_rebuild, finish_rebuild, pause, announce,
+        free, tidy, adopt, relocate, rescore, begin_rebuild, finish_rebuild, pause, announce,
     )
 }  # fmt: skip

@@ -94,6 +94,7 @@ VERBS: dict[str, tuple[Verb, st.SearchStrategy[tuple[Any, ...]]]] = {
     "rescore": (lambda q, found: q.rescore(POOL, found), st.tuples(entries)),
     "adopt": (lambda q, found: q.adopt(POOL, found), st.tuples(running)),
     "free": (lambda q, ids: q.free(POOL, ids), st.tuples(some_ids)),
+    "tidy": (lambda q: q.tidy(POOL), st.just(())),
     "expired": (expired, st.just(())),
     "in_flight": (
         lambda q, age: q.in_flight(POOL, older_than_ms=age, limit=2, offset=0),

@@ -45,6 +45,18 @@ async def test_a_running_job_that_redis_lost_counts_again(stage: Stage, duty: Re
     assert (located.place, located.token) == ("inflight", "t1")
 
 
+async def test_the_holder_of_a_job_that_vanished_from_redis_is_not_kept(stage: Stage) -> None:
+    """Its id went out of the set by another hand, and the job is over: nobody would look at it again."""
+    await stage.complete()
+    await stage.redis.hset(stage.keys.holder, make_job_id(), "t1")
+    running = await stage.running(**await seconds_ago(stage, 5))
+    await stage.redis.zadd(stage.keys.inflight, {running.id: await stage.parts.queue.time_ms()})
+    await stage.redis.hset(stage.keys.holder, running.id, "t1")
+    full_pass = FullPass(stage.parts, stage.pools, stage.mender)
+    assert await full_pass.run_once() == {}
+    assert await stage.redis.hgetall(stage.keys.holder) == {running.id: "t1"}
+
+
 async def test_a_job_whose_push_is_still_to_come_is_no_drift(stage: Stage, duty: RecentDuty | FullPass) -> None:
     await stage.job(**await seconds_ago(stage, 0))
     assert await duty.run_once() == {}

@@ -70,6 +70,7 @@ VERBS: dict[str, Verb] = {
     "members": lambda q: q.members(POOL, "ready", cursor=0, count=1),
     "locate": lambda q: q.locate(POOL, ["a"]),
     "free": lambda q: q.free(POOL, ["a"]),
+    "tidy": lambda q: q.tidy(POOL),
     "refill": lambda q: q.refill(POOL, [("a", 1)]),
     "rescore": lambda q: q.rescore(POOL, [Entry("a", 1)]),
     "depths": lambda q: q.depths(POOL),

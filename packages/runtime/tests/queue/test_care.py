@@ -87,6 +87,24 @@ async def test_a_walk_over_the_members_sees_all_of_them(queue: RedisJobQueue, ha
     assert parts > 1
 
 
+async def test_what_is_kept_about_ids_that_vanished_is_thrown_away(
+    redis: Redis, queue: RedisJobQueue, harness: RedisHarness, namespace: str
+) -> None:
+    """As another hand leaves it: out of its set, and its holder or its place still there."""
+    await harness.waiting()
+    await harness.waiting()
+    await harness.take(token="t1", count=2)
+    await queue.enqueue(POOL, [Entry(name, 7, due_ms=2**52) for name in ("kept", "gone")])
+    keys = Keys(namespace).pool(POOL)
+    vanished = (await redis.zrange(keys.inflight, 0, 0))[0]
+    await redis.zrem(keys.inflight, vanished)
+    await redis.zrem(keys.delayed, "gone")
+    assert await queue.tidy(POOL) == 2
+    assert await redis.hkeys(keys.holder) == await redis.zrange(keys.inflight, 0, -1)
+    assert await redis.hkeys(keys.score) == ["kept"]
+    assert await queue.tidy(POOL) == 0
+
+
 async def test_every_set_can_be_walked(queue: RedisJobQueue, harness: RedisHarness) -> None:
     """With its own numbers."""
     flying = await harness.waiting()

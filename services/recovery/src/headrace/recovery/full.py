@@ -83,6 +83,10 @@ class FullPass:
                     mended += await self._mender.mend(pool, drifts)
                 if not self._go_on():
                     break
+            else:
+                if self._mender is not None and (gone := await self._parts.queue.tidy(pool)):
+                    # An id that vanished out of its set by another hand; the id itself was found missing above.
+                    log.warning("recovery.leftovers_removed", pool=pool, count=gone)
         return mended
 
     async def _differences(self, pool: str) -> AsyncGenerator[list[Drift], None]:

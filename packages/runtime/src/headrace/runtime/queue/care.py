@@ -104,6 +104,25 @@ class CareVerbs(FlowVerbs):
             freed += await self._run("free", [self._keys.pool(pool).reserved], piece)
         return freed
 
+    async def tidy(self, pool: str) -> int:
+        """Throw away holders of ids that are not in flight, and places of ids that are not delayed.
+
+        Returns:
+            How many there were. In a Redis that nobody else writes to there are none.
+        """
+        keys = self._keys.pool(pool)
+        gone = 0
+        for key in (keys.holder, keys.score):
+            cursor = 0
+            while True:
+                with translate():
+                    cursor, entries = await cast("Any", self._redis.hscan(key, cursor=cursor, count=MAX_BATCH))
+                for piece in pieces(list(entries)):  # unchecked: what is no id is in no set either
+                    gone += await self._run("tidy", [keys.holder, keys.inflight, keys.score, keys.delayed], piece)
+                if int(cursor) == 0:
+                    break
+        return gone
+
     async def refill(self, pool: str, waiting: Sequence[tuple[str, int]]) -> int:
         """Let ids wait that are due: (id, score). As `enqueue` does it, for hundreds of thousands.
 

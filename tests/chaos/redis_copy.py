@@ -22,7 +22,7 @@ class ChaosRedis(RedisServer):
     def copy(self) -> None:
         """Keep the data of this moment."""
         if not self._ask("SAVE", timeout=10).startswith("+OK"):
-            raise RuntimeError("Redis could not save its data")
+            raise ConnectionError("Redis could not save its data")  # another fault is on: it is asked again
         shutil.move(self._dump, self.folder / "old.rdb")
 
     def crash(self, *, back_to_copy: bool = False) -> None:

@@ -16,6 +16,9 @@ from .report import Report, Violation
 
 PATIENCE_SECONDS = 6.0
 """The deadline of a claim in MongoDB, and one second; its store may also be away (a fault that is on)."""
+UNJUDGED_SECONDS = 14.0
+"""Where MongoDB could not say what became of a refused id, it is left in flight: swept after ten seconds, by a pass
+that comes every two and takes one."""
 
 
 def check_popped(history: History) -> Report:
@@ -52,6 +55,16 @@ def _forgotten(history: History, claimed: list[QueueEvent]) -> Iterator[Violatio
         until = history.run.quiet_at if following is None else following
         calm = max((f.ended or f.at for f in history.fired if f.at <= until), default=event.at)
         waited = until - max(event.at, calm)
-        if waited > PATIENCE_SECONDS:
+        if waited > PATIENCE_SECONDS and not (_is_left(history, event) and until - event.at <= UNJUDGED_SECONDS):
             says = f"taken at {event.at:.2f} s by {owner}, which did nothing with it for {waited:.1f} s"
             yield Violation("forgotten", says, event.job_id)
+
+
+def _is_left(history: History, event: QueueEvent) -> bool:
+    """Whether MongoDB was disturbed while the claim was under way."""
+    return any(
+        "mongod" in fault.target
+        and fault.at <= event.at + PATIENCE_SECONDS
+        and (fault.at if fault.ended is None else fault.ended) >= event.at
+        for fault in history.fired
+    )

@@ -108,6 +108,21 @@ def test_an_id_whose_worker_or_index_or_store_is_gone() -> None:
     assert finds(check_popped, whole(WAITS, queue_events=index(*POPPED, "lost@3"))) == set()
 
 
+@pytest.mark.parametrize(
+    ("target", "swept", "found"),
+    [
+        ("mongod:primary", 13, set()),
+        ("link:worker>mongod", 13, set()),
+        ("mongod:primary", 17, {"forgotten"}),
+        ("link:worker>redis", 13, {"forgotten"}),
+    ],
+)
+def test_an_id_that_mongodb_could_not_judge_is_left_to_the_sweep(target: str, swept: int, found: set[str]) -> None:
+    disturbed = fault("cut", target, at=2.5, ended=2.6)
+    history = whole(WAITS, fired=(disturbed,), queue_events=index(*POPPED, f"ready:a@{swept}=5"))
+    assert finds(check_popped, history) == found
+
+
 def test_an_id_that_was_over_or_forged_when_it_was_taken_is_dropped() -> None:
     cancelled = job("a", "submitted@1", "cancelled@1.9")
     assert finds(check_popped, whole(cancelled, queue_events=index(*POPPED))) == set()

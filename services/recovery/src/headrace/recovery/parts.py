@@ -16,8 +16,6 @@ from headrace.runtime.store.reconcile_reads import ReconcileReads
 from headrace.runtime.store.state_manager import JobStateManager
 
 NAME = "recovery"
-RESET_SECONDS = 1.0
-"""How long a store that does not answer is left alone: what a rebuild or a requeue waits for at most."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def open_parts(config: JobConfig) -> Parts:
     """
     redis = redis_client(config.redis_url, kind="command", name=NAME)
     database = Database(config, appname=NAME)
-    redis_breaker = Breaker("redis", reset_seconds=RESET_SECONDS)
+    redis_breaker = Breaker("redis")
     return Parts(
         config=config,
         database=database,
@@ -66,5 +64,5 @@ def open_parts(config: JobConfig) -> Parts:
         events=EventLog(redis, config.namespace),
         event_reads=EventReads(database),
         redis_breaker=redis_breaker,
-        mongo_breaker=Breaker("mongodb", reset_seconds=RESET_SECONDS),
+        mongo_breaker=Breaker("mongodb"),
     )

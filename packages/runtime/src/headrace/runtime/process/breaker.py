@@ -58,7 +58,8 @@ class Breaker:
     Args:
         name: The store, for logs and metrics.
         failures: Failures in a row that open it.
-        reset_seconds: How long it stays open before one call may try again.
+        reset_seconds: How long it stays open before one call may try again: what a rebuild, or the first submission
+            after an outage, waits for at most.
         clock: Monotonic seconds.
     """
 
@@ -67,7 +68,7 @@ class Breaker:
         name: str,
         *,
         failures: int = 3,
-        reset_seconds: float = 2.0,
+        reset_seconds: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name

@@ -48,6 +48,7 @@ def _judge(history: History, rebuild: QueueEvent) -> Iterator[Violation]:
         if event.kind == "claimed":
             in_flight.add(event.job_id)
             touched_at[event.job_id] = event.at
+    seen_at = _seen_at(history)
     missing = sorted(
         document.id
         for document in history.documents
@@ -55,10 +56,21 @@ def _judge(history: History, rebuild: QueueEvent) -> Iterator[Violation]:
         and document.id not in ready | in_flight
         and _waits_around(document, rebuild.at)
         and touched_at.get(document.id, float("-inf")) < rebuild.at - MARGIN_SECONDS
+        and seen_at.get(document.id, float("-inf")) < rebuild.at - MARGIN_SECONDS
     )
     for job_id in missing:
         says = f"pool {rebuild.pool} was declared complete at {rebuild.at:.2f} s without it ({len(missing)} in all)"
         yield Violation("complete-missing", says, job_id)
+
+
+def _seen_at(history: History) -> dict[str, float]:
+    """When each job was first seen. Its log tells when it was sent; an insert may be under way for seconds after."""
+    seen: dict[str, float] = {}
+    shown = [(o.job_id, o.completed) for o in history.operations if o.outcome == "ok" and o.job_id is not None]
+    for job_id, at in (*shown, *((document.id, document.read_at) for document in history.observed)):
+        if at is not None:
+            seen[job_id] = min(at, seen.get(job_id, at))
+    return seen
 
 
 def _last_loss(history: History, rebuild: QueueEvent) -> float:

@@ -228,6 +228,14 @@ def test_a_job_that_need_not_be_there(other: Document) -> None:
     assert finds(check_rebuilt, whole(other, queue_events=index("lost@4", "complete@6"))) == set()
 
 
+def test_a_job_whose_insert_was_under_way_until_after_the_rebuild_need_not_be_there() -> None:
+    history = whole(WAITED, queue_events=index("lost@4", "complete@6"))
+    slow = replace(history, operations=(submit("a", at=0.9, completed=8.0),))
+    assert finds(check_rebuilt, slow) == set()
+    observed = replace(slow, observed=(replace(WAITED, read_at=3.0),))
+    assert finds(check_rebuilt, observed) == {"complete-missing"}, "somebody saw it before"
+
+
 def test_what_came_with_an_old_copy_was_never_seen_to_come() -> None:
     copy = fault("old-copy", "redis", at=3.8, ended=4.2)
     rebuilt = whole(WAITED, queue_events=index("lost@4", "complete@6"))

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import signal
 import threading
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_type_hints
 
@@ -68,6 +68,15 @@ def test_its_errors_are_those_of_the_other(unused_tcp_port: int) -> None:
         client.get("x")
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """A shell that starts something in the background has it ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_ends_what_was_waited_for() -> None:
     loop, cancelled = LoopThread(), threading.Event()
 

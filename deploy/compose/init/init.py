@@ -30,7 +30,7 @@ REDIS_RIGHTS = (
     "+hello +auth +ping +info +time +client|setname "
     "+evalsha +script|load +publish +subscribe +unsubscribe +type +exists +del +pexpire "
     "+zadd +zrem +zcard +zcount +zscore +zmscore +zrange +zrangebyscore +zrevrangebyscore +zpopmin +zscan "
-    "+hset +hget +hmget +hdel +hexists +get +set +incr +incrby +rpush +lrange "
+    "+hset +hget +hmget +hdel +hexists +hscan +get +set +incr +incrby +rpush +lrange "
     "+xadd +xdel +xrange +xrevrange"
 )
 """What the services' Redis user may do. The list is that of `docs/redis-keys.md`; a test compares them."""

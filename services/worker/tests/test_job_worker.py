@@ -177,7 +177,7 @@ async def test_timeouts_are_enforced_inside_the_child(boot: Boot) -> None:
 
 
 async def test_draining_finishes_what_runs_hands_back_what_does_not_end_and_says_goodbye(boot: Boot) -> None:
-    rig = await boot(slots=2, grace_seconds=0.5)
+    rig = await boot(slots=2, grace_seconds=2)
     short = await rig.submit("test.sleep", {"seconds": 0.3})
     long = await rig.submit("test.sleep", {"seconds": 60})
     await eventually(lambda: len(rig.board.running()) == 2)

@@ -94,9 +94,13 @@ class RedisServer(EmbeddedServer):
         return [str(self._program), str(file)]
 
     def _serves(self) -> bool:
-        # Its process id, not just an answer: on a port that was snatched another server would answer.
+        # Its process id, not just an answer: on a port that was snatched another server would answer. While it loads
+        # its data it answers nothing but this.
         try:
-            return self.running and f"process_id:{self.pid}\r\n" in self._ask("INFO server", timeout=0.5)
+            if not self.running:
+                return False
+            told = self._ask("INFO", timeout=0.5)
+            return f"process_id:{self.pid}\r\n" in told and "\r\nloading:0\r\n" in told
         except OSError:
             return False
 

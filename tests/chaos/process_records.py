@@ -36,6 +36,11 @@ class FiredFault:
     pids: tuple[int, ...] = ()
     detail: str = ""
 
+    @property
+    def over(self) -> float:
+        """When it was over; one that was never healed, as it happened."""
+        return self.at if self.ended is None else self.ended
+
 
 @dataclass(frozen=True)
 class Process:

@@ -61,7 +61,7 @@ def calm_since(history: History, start: float, end: float, *, besides: FiredFaul
     """
     for fault in history.fired:
         if fault.id != besides.id and fault.at <= end:
-            over = fault.at if fault.ended is None else fault.ended
+            over = fault.over
             if fault.target == "mongod:primary" and fault.kind in PRIMARY_LOSSES:
                 over = max(over, fault.at + history.run.settings["election"])
             if over > besides.at:
@@ -69,9 +69,9 @@ def calm_since(history: History, start: float, end: float, *, besides: FiredFaul
     return start
 
 
-def is_disturbed(history: History, start: float, end: float, *, slack: float) -> bool:
-    """Whether any fault was on between `start` and `end`, or less than `slack` seconds before."""
-    return any(
-        fault.at <= end and (fault.at if fault.ended is None else fault.ended) + slack >= start
-        for fault in history.fired
-    )
+def is_disturbed(history: History, start: float, end: float, *, slack: float, of: str = "") -> bool:
+    """Whether any fault was on between `start` and `end`, or less than `slack` seconds before.
+
+    `of`: what its target must name.
+    """
+    return any(of in fault.target and fault.at <= end and fault.over + slack >= start for fault in history.fired)

@@ -56,7 +56,7 @@ def _judge_samples(history: History, highest: defaultdict[str, int]) -> Iterator
     allowed: defaultdict[str, int] = defaultdict(int)
     told = set()
     drift = [
-        (fault.at, (fault.at if fault.ended is None else fault.ended) + RECONCILE_SECONDS)
+        (fault.at, fault.over + RECONCILE_SECONDS)
         for fault in history.fired
         if fault.target.startswith(UNTOLD) and fault.kind not in HARMLESS
     ]

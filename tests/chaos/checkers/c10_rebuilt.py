@@ -83,7 +83,7 @@ def _was_lied_to(history: History, rebuild: QueueEvent) -> bool:
     began = {fault.id: fault.at for fault in history.planned}
     return any(
         fault.kind == "lie"
-        and (fault.ended or fault.at) > last
+        and fault.over > last
         and min(fault.at - LIE_SECONDS, began.get(fault.id, fault.at)) < rebuild.at
         for fault in history.fired
     )
@@ -92,7 +92,7 @@ def _was_lied_to(history: History, rebuild: QueueEvent) -> bool:
 def _began_as_a_copy(history: History, rebuild: QueueEvent) -> bool:
     last = _last_loss(history, rebuild)
     return any(
-        fault.kind == "old-copy" and fault.at - MARGIN_SECONDS < last < (fault.ended or fault.at) + MARGIN_SECONDS
+        fault.kind == "old-copy" and fault.at - MARGIN_SECONDS < last < fault.over + MARGIN_SECONDS
         for fault in history.fired
     )
 

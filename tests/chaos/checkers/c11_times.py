@@ -129,7 +129,7 @@ def _redis_lost(history: History) -> Iterator[Measured]:
             waiting = _runnable_at(history, pool, fault.at)
             bound = _setting(history, "probe") + len(waiting) / _setting(history, "rebuild_rate") + 2
             whole = next((e.at for e in events if e.pool == pool and e.kind == "complete"), None)
-            yield Measured(fault, _answers_again(fault), whole, bound, f"pool {pool}, {len(waiting)} jobs")
+            yield Measured(fault, fault.over, whole, bound, f"pool {pool}, {len(waiting)} jobs")
 
 
 def _redis_first(history: History) -> Iterator[Measured]:
@@ -148,17 +148,13 @@ def _redis_first(history: History) -> Iterator[Measured]:
                     if entry.at >= fault.at
                 )
                 first = min((*ready, *claimed), default=None)
-                yield Measured(fault, _answers_again(fault), first, _setting(history, "probe") + 2, f"pool {pool}")
+                yield Measured(fault, fault.over, first, _setting(history, "probe") + 2, f"pool {pool}")
 
 
 def _losses(history: History) -> Iterator[tuple[FiredFault, list[QueueEvent]]]:
     for fault in history.fired:
         if fault.target == "redis" and fault.kind in REDIS_LOSSES:
             yield fault, [event for event in history.queue_events if event.at >= fault.at]
-
-
-def _answers_again(fault: FiredFault) -> float:
-    return fault.at if fault.ended is None else fault.ended
 
 
 def _runnable_at(history: History, pool: str, at: float) -> set[str]:
@@ -192,7 +188,7 @@ def _leader_lost(history: History) -> Iterator[Measured]:
         old = before[-1] if before else None
         new = (x for x in history.leaders if x.at > fault.at and x.holder is not None and x.holder != old)
         successor = next(new, None)
-        woke_in_time = fault.kind == "pause" and (fault.ended or fault.at) - fault.at < _setting(history, "leader_ttl")
+        woke_in_time = fault.kind == "pause" and fault.over - fault.at < _setting(history, "leader_ttl")
         if successor is None and woke_in_time:
             continue  # its lease had not run out, so there is no successor to wait for
         bound = _setting(history, "leader_ttl") + _setting(history, "sweep")

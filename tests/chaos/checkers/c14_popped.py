@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tests.chaos.history import History, QueueEvent
 
-from .attempts import TERMINAL_STATES
+from .attempts import TERMINAL_STATES, is_disturbed
 from .report import Report, Violation
 
 PATIENCE_SECONDS = 6.0
@@ -53,18 +53,9 @@ def _forgotten(history: History, claimed: list[QueueEvent]) -> Iterator[Violatio
             continue
         following = min((at for at in steps[event.job_id] if at > event.at - 0.05), default=None)
         until = history.run.quiet_at if following is None else following
-        calm = max((f.ended or f.at for f in history.fired if f.at <= until), default=event.at)
+        calm = max((f.over for f in history.fired if f.at <= until), default=event.at)
         waited = until - max(event.at, calm)
-        if waited > PATIENCE_SECONDS and not (_is_left(history, event) and until - event.at <= UNJUDGED_SECONDS):
+        is_left = is_disturbed(history, event.at, event.at + PATIENCE_SECONDS, slack=0, of="mongod")
+        if waited > PATIENCE_SECONDS and not (is_left and until - event.at <= UNJUDGED_SECONDS):
             says = f"taken at {event.at:.2f} s by {owner}, which did nothing with it for {waited:.1f} s"
             yield Violation("forgotten", says, event.job_id)
-
-
-def _is_left(history: History, event: QueueEvent) -> bool:
-    """Whether MongoDB was disturbed while the claim was under way."""
-    return any(
-        "mongod" in fault.target
-        and fault.at <= event.at + PATIENCE_SECONDS
-        and (fault.at if fault.ended is None else fault.ended) >= event.at
-        for fault in history.fired
-    )

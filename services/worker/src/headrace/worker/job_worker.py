@@ -108,7 +108,7 @@ class JobWorker:
             self._duty(PROGRESS_SECONDS, parts.runner.running.flush_progress, "progress"),
             self._duty(LIMIT_SECONDS, parts.runner.running.enforce_limits, "limits"),
             self._duty(PAUSE_SECONDS, self._follow_pause, "pause"),
-            self._duty(LIFE_SECONDS, self._end.follow_life, "life"),
+            self._duty(LIFE_SECONDS, self._follow_life, "life"),
             self._duty(REFRESH_SECONDS, parts.dependencies.refresh, "dependencies"),
             self._listen_for_wakes(hints),
             self._listen_for_control(hints),

@@ -23,10 +23,12 @@ NEAR_S = 30.0
 @act("clock", "worker", "recovery", "recovery:leader")
 async def clock(ground: Ground, fault: PlannedFault) -> Hit:
     """The wall clock of one service, children included, jumps; its monotonic clock goes on."""
-    part = await choose(ground, fault)
     offset = int(fault.details["offset"])
+    part = await choose(ground, fault)
     ground.stack.set_clock(part.name, offset)
-    await _until_it_shows(part, offset)
+    while not await _until_it_shows(part, offset):
+        part = await choose(ground, fault)
+        ground.stack.set_clock(part.name, offset)
 
     async def back() -> None:
         ground.stack.set_clock(part.name, 0)
@@ -34,8 +36,8 @@ async def clock(ground: Ground, fault: PlannedFault) -> Hit:
     return Hit((part.pid,), detail=f"{part.name} by {offset:+d} s", heal=back)
 
 
-async def _until_it_shows(part: Part, offset: int) -> None:
-    """The `Date` header of an answer is the service's own clock."""
+async def _until_it_shows(part: Part, offset: int) -> bool:
+    """The `Date` header of an answer is the service's own clock. False: the service is lost for good."""
     seen: float | None = None
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
         for _ in range(int(WITHIN_S / 0.2)):
@@ -45,6 +47,8 @@ async def _until_it_shows(part: Part, offset: int) -> None:
             except (aiohttp.ClientError, TimeoutError, OSError, KeyError):
                 seen = None
             if seen is not None and abs(seen - offset) < NEAR_S:
-                return
+                return True
+            if not part.wanted:
+                return False
             await asyncio.sleep(0.2)
     raise DidNotFire(f"the clock of {part.name} was to be {offset:+d} s off and is {seen} s off")

@@ -3,100 +3,117 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
-from .proxy import Direction, Link
+from .proxy import Disturbance, Link
 
 HOLD_S = 25.0
 """How much longer a fault stays when nothing has come its way yet: what it waits for may be down itself."""
 LOOK_S = 0.1
 
 
-def _links(ground: Ground, fault: PlannedFault) -> list[Link]:
-    """`link:worker>redis` with number 1: those of worker-1."""
+def victim(ground: Ground, fault: PlannedFault) -> str:
+    """`link:worker>redis` with number 1: worker-1, or if that is lost for good another worker."""
     source, _, target = fault.target.removeprefix("link:").partition(">")
     role = target if source == "client" else source
-    number = fault.details.get("number", "0")
     wanted = [part.name for part in ground.stack.of_role(role) if part.wanted]
-    if f"{role}-{number}" not in wanted and wanted:  # it is lost for good: the links of one that is left
-        number = wanted[0].rpartition("-")[2]
-    name = f"client>{target}-{number}" if source == "client" else f"{source}-{number}>{target}"
-    links = ground.stack.links(name)
+    name = f"{role}-{fault.details.get('number', '0')}"
+    return name if name in wanted or not wanted else wanted[0]
+
+
+def links_of(ground: Ground, fault: PlannedFault, name: str) -> list[Link]:
+    """The links that a fault means, where a service of this name is the one that it hits."""
+    source, _, target = fault.target.removeprefix("link:").partition(">")
+    pattern = f"client>{name}" if source == "client" else f"{name}>{target}"
+    links = ground.stack.links(pattern)
     if not links:
-        raise DidNotFire(f"there is no link {name}")
+        raise DidNotFire(f"there is no link {pattern}")
     return links
 
 
-def _directions(link: Link, fault: PlannedFault) -> list[Direction]:
-    return {"up": [link.up], "down": [link.down]}.get(fault.details.get("direction", "both"), [link.up, link.down])
+class Laid:
+    """A disturbance that is on, at every link that its fault means."""
+
+    def __init__(self, ground: Ground, fault: PlannedFault, make: Callable[[], Disturbance], directions: str) -> None:
+        self.victim = victim(ground, fault)
+        links = links_of(ground, fault, self.victim)
+        self._on = [(link, each) for link in links for each in link.lay(make, directions)]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the links."""
+        return list(dict.fromkeys(link.name for link, _ in self._on))
+
+    @property
+    def hits(self) -> int:
+        """How often it touched something."""
+        return sum(each.hits for _, each in self._on)
+
+    def lift(self) -> None:
+        """End it."""
+        for link, each in self._on:
+            link.lift(each)
 
 
-def _healing(links: list[Link]) -> Hit:
-    before = {link.name: link.hits for link in links}
+def lay(ground: Ground, fault: PlannedFault, make: Callable[[], Disturbance], *, directions: str | None = None) -> Hit:
+    """Begin a fault of a link; it stays until it has touched something.
 
-    def hits() -> int:
-        return sum(link.hits - before[link.name] for link in links)
+    A service may be lost for good while one waits for it: the fault then moves to another of its kind.
+    """
+    chosen = directions or fault.details.get("direction", "both")
+    laid = Laid(ground, fault, make, chosen)
+    hit = Hit(detail=laid.names[0])
 
     async def heal() -> str:
+        nonlocal laid
         for _ in range(int(HOLD_S / LOOK_S)):
-            if hits():
+            if laid.hits:
                 break
+            if laid.victim != victim(ground, fault):
+                laid.lift()
+                laid = Laid(ground, fault, make, chosen)
+                hit.at, hit.detail = ground.stack.clock.now(), laid.names[0]
             await asyncio.sleep(LOOK_S)
-        touched = hits()
-        for link in links:
-            link.heal()
-        if not touched:
-            raise DidNotFire(f"nothing went over {', '.join(before)}")
-        return f"{touched} times"
+        laid.lift()
+        if not laid.hits:
+            raise DidNotFire(f"nothing went over {', '.join(laid.names)}")
+        return f"{laid.hits} times"
 
-    return Hit(detail=links[0].name, heal=heal)
+    hit.heal = heal
+    return hit
 
 
 @act("latency", "link")
 async def latency(ground: Ground, fault: PlannedFault) -> Hit:
     """Everything comes later."""
-    links = _links(ground, fault)
-    for link in links:
-        for direction in _directions(link, fault):
-            direction.latency_s = int(fault.details["ms"]) / 1000
-    return _healing(links)
+    return lay(ground, fault, lambda: Disturbance(latency_s=int(fault.details["ms"]) / 1000))
 
 
 @act("black-hole", "link")
 async def black_hole(ground: Ground, fault: PlannedFault) -> Hit:
     """Nothing comes through, and nobody is told."""
-    links = _links(ground, fault)
-    for link in links:
-        for direction in _directions(link, fault):
-            direction.hold()
-    return _healing(links)
+    return lay(ground, fault, lambda: Disturbance(holds=True))
 
 
 @act("drop-replies", "link")
 async def drop_replies(ground: Ground, fault: PlannedFault) -> Hit:
     """What was asked is done, and the answer is lost."""
-    links = _links(ground, fault)
-    for link in links:
-        link.down.drops = True
-    return _healing(links)
+    return lay(ground, fault, lambda: Disturbance(drops=True), directions="down")
 
 
 @act("cut", "link")
 async def cut(ground: Ground, fault: PlannedFault) -> Hit:
     """The connection breaks behind so many bytes, in the middle of whatever that is."""
-    links = _links(ground, fault)
-    for link in links:
-        for direction in _directions(link, fault):
-            direction.cut_after = int(fault.details["bytes"])
-    return _healing(links)
+    return lay(ground, fault, lambda: Disturbance(cut_after=int(fault.details["bytes"])))
 
 
 @act("reset", "link")
 async def reset(ground: Ground, fault: PlannedFault) -> Hit:
     """Every connection is reset."""
     for _ in range(int(HOLD_S / LOOK_S)):
-        count = sum(link.reset() for link in _links(ground, fault))
+        count = sum(link.reset() for link in links_of(ground, fault, victim(ground, fault)))
         if count:
             return Hit(detail=f"{count} connections")
         await asyncio.sleep(LOOK_S)

@@ -73,8 +73,7 @@ async def kill(ground: Ground, fault: PlannedFault) -> Hit:
 @act("kill", "child")
 async def kill_child(ground: Ground, fault: PlannedFault) -> Hit:
     """Worker children alone."""
-    part = await choose(ground, fault)
-    pids = await _children(ground, part)
+    part, pids = await _children(ground, fault)
     blame(ground, fault, pids)
     send(ground, pids, signal.SIGKILL)
     return Hit(tuple(pids), ground.stack.incarnations(pids), part.name)
@@ -90,20 +89,25 @@ async def kill_supervisor(ground: Ground, fault: PlannedFault) -> Hit:
     return Hit(tuple(pids), ground.stack.incarnations(pids), part.name, watch_return=part.name)
 
 
-async def _children(ground: Ground, part: Part) -> list[int]:
+async def _children(ground: Ground, fault: PlannedFault) -> tuple[Part, list[int]]:
+    """A worker that has children, chosen anew at each look: the one before may be lost for good."""
     for _ in range(int(PATIENCE_S / LOOK_S)):
+        part = await choose(ground, fault)
         pids = [child.pid for child in ground.stack.living_children(part.name)]
         if pids:
-            return pids
+            return part, pids
         await asyncio.sleep(LOOK_S)
-    raise DidNotFire(f"{part.name} has no child")
+    raise DidNotFire(f"no {fault.target} runs")
 
 
 @act("pause", *SERVICES, "child")
 async def pause(ground: Ground, fault: PlannedFault) -> Hit:
     """Freeze: a long garbage collection, a machine that is moved."""
-    part = await choose(ground, fault)
-    pids = await _children(ground, part) if fault.target == "child" else group(ground, part)
+    if fault.target == "child":
+        part, pids = await _children(ground, fault)
+    else:
+        part = await choose(ground, fault)
+        pids = group(ground, part)
     send(ground, pids, signal.SIGSTOP)
     blame(ground, fault, pids)  # children that others declared dead meanwhile end when they wake
 

@@ -10,6 +10,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 1 << 16
@@ -17,45 +18,63 @@ Rewrite = Callable[[bytes], bytes]
 """Takes what came, gives what is complete; keeps the rest until more comes."""
 
 
+@dataclass(eq=False)
+class Disturbance:
+    """One fault of one direction. Several may be on at once, and each ends alone."""
+
+    latency_s: float = 0.0
+    holds: bool = False
+    """Let nothing through, and lose nothing: a cable that is out. Connections stay open."""
+    drops: bool = False
+    """Swallow what comes."""
+    cut_after: int | None = None
+    """Break the connection behind so many bytes; once."""
+    hits: int = 0
+    """How many chunks it touched."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Direction:
-    """What happens to the bytes of one direction. `hits` counts the chunks that a fault touched."""
+    """What happens to the bytes of one direction."""
 
     def __init__(self) -> None:
-        self.latency_s = 0.0
-        self.drops = False
-        self.cut_after: int | None = None
-        self.hits = 0
-        self._open = asyncio.Event()
-        self._open.set()
+        self._on: list[Disturbance] = []
 
-    def hold(self) -> None:
-        """Let nothing through, and lose nothing: a cable that is out. Connections stay open."""
-        self._open.clear()
+    def lay(self, disturbance: Disturbance) -> Disturbance:
+        """Begin one."""
+        self._on.append(disturbance)
+        return disturbance
 
-    def heal(self) -> None:
-        """Let everything through again."""
-        self.latency_s, self.drops, self.cut_after = 0.0, False, None
-        self._open.set()
+    def lift(self, disturbance: Disturbance) -> None:
+        """End one, whatever else is on."""
+        if disturbance in self._on:
+            self._on.remove(disturbance)
+        disturbance.over.set()
 
     async def pass_on(self, data: bytes) -> tuple[bytes, bool]:
         """What of `data` goes on, after whatever time, and whether the connection is cut behind it."""
-        if self.latency_s:
-            self.hits += 1
-            await asyncio.sleep(self.latency_s)
-        if not self._open.is_set():
-            self.hits += 1
-            await self._open.wait()
-        if self.drops:
-            self.hits += 1
-            return b"", False
-        if self.cut_after is None:
-            return data, False
-        if len(data) < self.cut_after:
-            self.cut_after -= len(data)
-            return data, False
-        self.hits += 1
-        data, self.cut_after = data[: self.cut_after], None
-        return data, True
+        for each in tuple(self._on):
+            if each.latency_s:
+                each.hits += 1
+                await asyncio.sleep(each.latency_s)
+        for each in tuple(self._on):
+            if each.holds:
+                each.hits += 1
+                await each.over.wait()
+        for each in self._on:
+            if each.drops:
+                each.hits += 1
+                return b"", False
+        for each in self._on:
+            if each.cut_after is None:
+                continue
+            if len(data) < each.cut_after:
+                each.cut_after -= len(data)
+                continue
+            each.hits += 1
+            data, each.cut_after = data[: each.cut_after], None
+            return data, True
+        return data, False
 
 
 class Connection:
@@ -109,11 +128,6 @@ class Link:
         """Whether somebody is connected."""
         return bool(self._connections)
 
-    @property
-    def hits(self) -> int:
-        """How often a fault touched something."""
-        return self.up.hits + self.down.hits
-
     async def start(self, host: str = LOOPBACK, port: int = 0) -> None:
         """Listen; on a free port of loopback unless told otherwise."""
         self._server = await asyncio.start_server(self._accept, host, port, limit=CHUNK)
@@ -134,13 +148,18 @@ class Link:
             connection.abort()
         return count
 
-    def heal(self) -> None:
-        """End every fault. Connections that lost bytes are reset."""
+    def lay(self, make: Callable[[], Disturbance], directions: str = "both") -> list[Disturbance]:
+        """Begin a fault of one direction, `up` or `down`, or of both: one disturbance each."""
+        chosen = {"up": [self.up], "down": [self.down], "both": [self.up, self.down]}[directions]
+        return [direction.lay(make()) for direction in chosen]
+
+    def lift(self, disturbance: Disturbance) -> None:
+        """End one, in whichever direction it is. Connections that lost bytes are reset."""
         for connection in list(self._connections):
             if connection.torn:
                 connection.abort()
-        self.up.heal()
-        self.down.heal()
+        for direction in (self.up, self.down):
+            direction.lift(disturbance)
 
     async def _accept(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

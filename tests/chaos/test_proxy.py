@@ -12,7 +12,7 @@ from headrace.local.ports import LOOPBACK, is_free
 
 from .lasting_port import lasting_port
 from .mongo_wire import RenamesMembers
-from .proxy import Link
+from .proxy import Disturbance, Link
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -66,35 +66,34 @@ async def ask(streams: Streams, text: bytes, *, within: float = 2.0) -> bytes:
 async def test_without_a_fault_everything_passes(link: Link) -> None:
     streams = await connect(link)
     assert await ask(streams, b"hello") == b"HELLO"
-    assert link.hits == 0
 
 
 async def test_latency_holds_each_reply_up(link: Link) -> None:
     streams = await connect(link)
-    link.down.latency_s = 0.1
+    (late,) = link.lay(lambda: Disturbance(latency_s=0.1), "down")
     began = asyncio.get_running_loop().time()
     assert await ask(streams, b"hello") == b"HELLO"
     assert asyncio.get_running_loop().time() - began >= 0.1
-    assert link.hits == 1
+    assert late.hits == 1
 
 
 async def test_a_black_hole_keeps_what_comes_and_gives_it_when_it_heals(link: Link) -> None:
     streams = await connect(link)
-    link.up.hold()
+    (hole,) = link.lay(lambda: Disturbance(holds=True), "up")
     with pytest.raises(TimeoutError):
         await ask(streams, b"hello", within=0.1)
     assert heard == [], "the other direction alone would have let it through"
-    link.heal()
+    link.lift(hole)
     assert await asyncio.wait_for(streams[0].read(1000), 2) == b"HELLO"
 
 
 async def test_dropped_replies_were_done_and_the_connection_is_reset_when_it_heals(link: Link) -> None:
     streams = await connect(link)
-    link.down.drops = True
+    (dropping,) = link.lay(lambda: Disturbance(drops=True), "down")
     with pytest.raises(TimeoutError):
         await ask(streams, b"hello", within=0.1)
     assert heard == [b"hello"]
-    link.heal()
+    link.lift(dropping)
     with pytest.raises(ConnectionResetError):
         await asyncio.wait_for(streams[0].read(1000), 2)
     assert await ask(await connect(link), b"again") == b"AGAIN"
@@ -102,12 +101,25 @@ async def test_dropped_replies_were_done_and_the_connection_is_reset_when_it_hea
 
 async def test_a_cut_lets_so_many_bytes_through_and_resets(link: Link) -> None:
     streams = await connect(link)
-    link.up.cut_after = 3
+    (cut,) = link.lay(lambda: Disturbance(cut_after=3), "up")
     streams[1].write(b"hello")
     with pytest.raises(ConnectionResetError):
         await read_all(streams)
     assert b"".join(heard) in {b"hel", b""}, "the rest never came; the beginning may be lost to the reset"
-    assert link.up.hits == 1
+    assert cut.hits == 1
+
+
+async def test_a_fault_that_ends_ends_itself_alone(link: Link) -> None:
+    streams = await connect(link)
+    (late,) = link.lay(lambda: Disturbance(latency_s=0.01), "up")
+    (cut,) = link.lay(lambda: Disturbance(cut_after=8), "up")
+    assert await ask(streams, b"hello") == b"HELLO"
+    link.lift(late)
+    assert (late.hits, cut.hits) == (1, 0), "each counts what it touched"
+    streams[1].write(b"hello")
+    with pytest.raises(ConnectionResetError):
+        await read_all(streams)
+    assert (late.hits, cut.hits) == (1, 1)
 
 
 async def test_a_reset_ends_what_is_open_and_nothing_later(link: Link) -> None:

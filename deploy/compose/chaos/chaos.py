@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
-from proxy import Link
+from proxy import Disturbance, Link
 
 STORES = {"redis": 6379, "mongo": 27017}
 START_SECONDS = 120.0
@@ -64,9 +64,14 @@ def _reset(link: Link) -> None:
     link.down.hits += link.reset()
 
 
-KINDS: Mapping[str, Callable[[Link], None]] = {
-    "slow": _slow, "hold": _hold, "swallow-replies": _swallow, "cut": _cut, "reset": _reset,
-}  # fmt: skip
+KINDS: Mapping[str, tuple[str, Callable[[], Disturbance]] | None] = {
+    "slow": ("both", lambda: Disturbance(latency_s=0.15)),
+    "hold": ("both", lambda: Disturbance(holds=True)),
+    "swallow-replies": ("down", lambda: Disturbance(drops=True)),
+    "cut": ("down", lambda: Disturbance(cut_after=100)),
+    "reset": None,
+}
+"""What is laid on a link, and in which direction; nothing for what is over at once."""
 
 
 def make_plan(seed: int, seconds: float) -> list[Fault]:
@@ -95,14 +100,22 @@ async def disturb(links: Mapping[str, Link], plan: list[Fault]) -> int:
     began = clock()
     for fault in plan:
         await asyncio.sleep(max(0.0, began + fault.at - clock()))
-        link = links[fault.store]
-        before = link.hits
-        KINDS[fault.kind](link)
-        await asyncio.sleep(fault.lasts)
-        link.heal()
-        fired += link.hits > before
-        say("chaos.fault", **asdict(fault), hits=link.hits - before)
+        hits = await _disturb_one(links[fault.store], fault)
+        fired += hits > 0
+        say("chaos.fault", **asdict(fault), hits=hits)
     return fired
+
+
+async def _disturb_one(link: Link, fault: Fault) -> int:
+    kind = KINDS[fault.kind]
+    if kind is None:
+        return link.reset()
+    directions, make = kind
+    laid = link.lay(make, directions)
+    await asyncio.sleep(fault.lasts)
+    for each in laid:
+        link.lift(each)
+    return sum(each.hits for each in laid)
 
 
 async def until_used(links: Mapping[str, Link]) -> bool:

@@ -16,7 +16,8 @@ from .history import PlannedFault
 from .nemesis import DidNotFire, Ground, Hit, act
 from .parts import KEYS
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
+"""How long nobody may come: where workers were killed time after time, nothing is submitted until they have caught up."""
 PROVOKE_S = 4.0
 """How often what leads there is done again."""
 STOPPED_S = {"scheduler": 0.7, "child": 1.5, "supervisor": 2.5, "recovery:leader": 1.0}

@@ -348,11 +348,13 @@ def begin_rebuild(server: RedisModel, keys: list[str], args: list[str]) -> str:
 
 
 def finish_rebuild(server: RedisModel, keys: list[str], args: list[str]) -> int:
-    """Declare the pool complete, if nothing was lost since the marker."""
+    """Declare the pool complete, if nothing was lost since the marker and it is not too late."""
     marker, epoch = args[0], server.values.get(keys[0])
     if epoch == marker and is_of_this_run(server, epoch):
         return 1
     if server.values.get(keys[1]) != marker or not is_of_this_run(server, marker):
+        return 0
+    if args[1] and server.now_us() // 1000 > int(args[1]):
         return 0
     server.values[keys[0]] = server.values.pop(keys[1])
     return 1

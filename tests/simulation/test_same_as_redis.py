@@ -54,9 +54,10 @@ async def relocate(queue: RedisJobQueue, wanted: list[Entry]) -> int:
     return await queue.relocate(POOL, moves)
 
 
-async def rebuild(queue: RedisJobQueue) -> bool:
-    """Declare it complete."""
-    return await queue.finish_rebuild(POOL, await queue.begin_rebuild(POOL))
+async def rebuild(queue: RedisJobQueue, within_ms: int | None = None) -> bool:
+    """Declare it complete, or do so too late."""
+    marker, now_ms = await queue.begin_rebuild(POOL), await queue.time_ms()
+    return await queue.finish_rebuild(POOL, marker, by_ms=None if within_ms is None else now_ms + within_ms)
 
 
 async def expired(queue: RedisJobQueue) -> list[str]:
@@ -102,7 +103,7 @@ VERBS: dict[str, tuple[Verb, st.SearchStrategy[tuple[Any, ...]]]] = {
     ),
     "pause": (lambda q, on: q.pause(POOL, on, "why"), st.tuples(st.booleans())),
     "depths": (lambda q: q.depths(POOL), st.just(())),
-    "rebuild": (rebuild, st.just(())),
+    "rebuild": (rebuild, st.tuples(st.sampled_from([None, -10_000, 10_000]))),
     "drained": (lambda q: q.drained(POOL), st.just(())),
     "finish_other": (lambda q: q.finish_rebuild(POOL, "abc:1"), st.just(())),
 }

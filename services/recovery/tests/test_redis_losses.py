@@ -17,6 +17,7 @@ from headrace.local.stores import MongoServer, RedisServer
 from headrace.recovery import rebuild
 from headrace.recovery.full import FullPass
 from headrace.recovery.orphans import OrphanDuty
+from headrace.recovery.rebuild import MAX_LATE_SECONDS
 from headrace.runtime.process.ids import new_token
 from headrace.testing.eventually import eventually
 
@@ -61,6 +62,38 @@ async def test_hazard_19_a_flush_in_the_middle_of_a_rebuild_is_no_end(
     assert await duty_of(stage).run_once() == {}
     assert not await stage.parts.queue.is_complete(POOL)
     assert await duty_of(stage).run_once() == {"rebuilt": 5050, "pool_rebuilt": 1}
+    assert await agrees(stage)
+
+
+async def test_hazard_19_a_frozen_redis_that_wakes_does_not_end_a_rebuild_without_what_came_meanwhile(
+    own_stage: Stage, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(d) The last command of a rebuild lies in its socket while jobs are stored; what it does late is too late."""
+    stage = own_stage
+    await backlog(stage, waiting=20, running=2)
+    await stage.complete("another")  # Redis must know the script, or it refuses what it takes late
+
+    async def freeze() -> None:
+        own_redis.pause()
+
+    at_failpoint(monkeypatch, "before_finish_rebuild", freeze)
+    duty = duty_of(stage)
+    try:
+        with pytest.raises(StoreUnavailableError):
+            await duty.run_once()
+        await stage.job()  # nobody could push it
+        await asyncio.sleep(MAX_LATE_SECONDS)
+    finally:
+        own_redis.resume()
+
+    async def answers() -> bool:
+        try:
+            return not await stage.parts.queue.is_complete(POOL)
+        except StoreUnavailableError:
+            return False
+
+    await eventually(answers)
+    assert await duty.run_once() == {"rebuilt": 23, "pool_rebuilt": 1}
     assert await agrees(stage)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.worker.restarts import MAX_BACKOFF_SECONDS, YOUNG_SECONDS, Restarts
+from headrace.worker.restarts import MAX_BACKOFF_SECONDS, MAX_READY_BACKOFF_SECONDS, YOUNG_SECONDS, Restarts
 from headrace.worker.spread import Seat, spread_slots
 
 NEW, WORN, BOOTING = Seat(10), Seat(10, is_worn=True), Seat(10, is_ready=False)
@@ -41,30 +41,34 @@ def test_every_slot_that_fits_is_given_once(total: int, seats: list[Seat]) -> No
     assert sum(shares) == min(total, room)
 
 
-def test_the_pause_before_a_replacement_grows_while_children_die_young_and_starts_again_after_a_calm() -> None:
+@pytest.mark.parametrize(("was_ready", "most"), [(False, MAX_BACKOFF_SECONDS), (True, MAX_READY_BACKOFF_SECONDS)])
+def test_the_pause_before_a_replacement_grows_while_children_die_young_and_starts_again_after_a_calm(
+    was_ready: bool, most: float
+) -> None:
+    """Where they were ready something kills them that may hit others less, and the pool goes on sooner."""
     restarts = Restarts()
     now = 100.0
     assert restarts.may_start(now, 4) == 4
     pauses = []
     for _ in range(12):
-        restarts.note_death(now, age_seconds=1)
+        restarts.note_death(now, age_seconds=1, was_ready=was_ready)
         pauses.append(round(restarts.after - now, 3))
         assert restarts.may_start(now, 4) == 0
         now = restarts.after
     assert pauses[:4] == [0.2, 0.4, 0.8, 1.6]
-    assert pauses[-1] == MAX_BACKOFF_SECONDS
+    assert pauses[-1] == most
     assert restarts.may_start(now, 4) == 1, "one at a time shows what kills them"
     assert restarts.may_start(now + YOUNG_SECONDS, 4) == 4
     now += YOUNG_SECONDS + 1
-    restarts.note_death(now, age_seconds=1)
+    restarts.note_death(now, age_seconds=1, was_ready=was_ready)
     assert restarts.after == now + 0.2
 
 
 def test_a_child_that_lived_long_is_replaced_soon_after_others_had_died_young() -> None:
     restarts = Restarts()
     for now in (1.0, 2.0, 3.0):
-        restarts.note_death(now, age_seconds=1)
-    restarts.note_death(4.0, age_seconds=YOUNG_SECONDS + 1)
+        restarts.note_death(now, age_seconds=1, was_ready=True)
+    restarts.note_death(4.0, age_seconds=YOUNG_SECONDS + 1, was_ready=True)
     assert restarts.after == 4.2
     assert restarts.may_start(4.3, 3) == 3
 

@@ -85,6 +85,20 @@ async def test_a_flush_in_the_middle_of_a_rebuild_starts_it_over(
     assert await queue.is_complete(POOL)
 
 
+async def test_the_end_of_a_rebuild_that_redis_takes_late_is_none(
+    own_harness: RedisHarness, own_redis_client: Redis
+) -> None:
+    """It stood still meanwhile, and jobs were stored that nobody could push."""
+    queue = own_harness.queue
+    await own_redis_client.flushall()
+    marker, now_ms = await queue.begin_rebuild(POOL), await queue.time_ms()
+    assert not await queue.finish_rebuild(POOL, marker, by_ms=now_ms - 1)
+    assert not await queue.is_complete(POOL)
+    assert await queue.begin_rebuild(POOL) == marker, "nothing was lost: what was added need not be added again"
+    assert await queue.finish_rebuild(POOL, marker, by_ms=now_ms + 60_000)
+    assert await queue.finish_rebuild(POOL, marker, by_ms=now_ms - 1), "it is complete; a repeat changes nothing"
+
+
 async def test_a_flush_of_a_complete_pool_is_seen_at_once(own_harness: RedisHarness, own_redis_client: Redis) -> None:
     """FLUSHALL keeps the run id; the missing epoch tells."""
     await own_redis_client.flushall()

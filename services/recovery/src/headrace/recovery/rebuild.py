@@ -24,6 +24,8 @@ FIRST_PAGE = 500
 PAGE = 5000
 CHANGED_PAGE = 1000
 OVERLAP = timedelta(seconds=30)
+MAX_LATE_SECONDS = 1.0
+"""How long the end of a rebuild may be on its way to Redis: longer, and jobs were stored that nobody could push."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +47,9 @@ class RebuildDuty:
 
     Order: the pause (the truth is in MongoDB), the first page of every pool, running jobs, the rest in claim order,
     what is due later, what changed since the start, then the epoch. A loss in the middle takes the marker away, so the
-    end is refused and the next pass begins again. As long as the marker stands nothing that was added is lost, so the
-    next pass goes on where one failed or had to stop: a rebuild ends also where no single pass gets to its end.
+    end is refused and the next pass begins again; so it is when Redis takes it late. As long as the marker stands
+    nothing that was added is lost, so the next pass goes on where one failed or had to stop: a rebuild ends also where
+    no single pass gets to its end.
 
     Args:
         parts: The open stores.
@@ -128,11 +131,14 @@ class RebuildDuty:
         async with read_ahead(later) as delayed:
             if not (await self._add_due(rebuild) and await self._add_delayed(rebuild, delayed)):
                 return False
+        # Both before the last look: what is stored after it must find a pool that is complete, or be found by another.
+        redis_ms, looked = await self._parts.queue.time_ms(), time.monotonic()
         if not await self._add_changed(rebuild):
             return False
         await afp("before_finish_rebuild")
-        if not await self._parts.queue.finish_rebuild(rebuild.pool, rebuild.marker):
-            log.warning("recovery.rebuild_lost", pool=rebuild.pool)
+        by_ms = redis_ms + int((time.monotonic() - looked + MAX_LATE_SECONDS) * 1000)
+        if not await self._parts.queue.finish_rebuild(rebuild.pool, rebuild.marker, by_ms=by_ms):
+            log.warning("recovery.rebuild_not_finished", pool=rebuild.pool)
             return False
         self._open.pop(rebuild.pool, None)
         await afp("after_finish_rebuild")

@@ -195,7 +195,7 @@ class WorkerPoolManager:
         ending = child.ended.result()
         if ending.record.kind != "graceful":
             now = time.monotonic()
-            self._restarts[pool].note_death(now, age_seconds=now - child.began)
+            self._restarts[pool].note_death(now, age_seconds=now - child.began, was_ready=child.board.ready)
         await self._bury(child, ending)
         self.reconcile()
 
@@ -208,7 +208,7 @@ class WorkerPoolManager:
             child = ChildProcess.spawn(incarnation, plan, grace_seconds=self._grace_seconds, allowed=0)
         except OSError as error:  # no room for its files, or for one more process
             log.warning("child.not_started", incarnation=incarnation, pool=pool, error=str(error))
-            self._restarts[pool].note_death(time.monotonic(), age_seconds=0.0)
+            self._restarts[pool].note_death(time.monotonic(), age_seconds=0.0, was_ready=False)
             await self._records.write_off_unborn(incarnation)
             return None
         self._children[incarnation] = child

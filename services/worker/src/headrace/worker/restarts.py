@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 30.0
+"""After children that never got ready: the next will not either, unless somebody mends it."""
+MAX_READY_BACKOFF_SECONDS = 5.0
+"""After children that did: a job or somebody outside killed them, and other jobs wait."""
 YOUNG_SECONDS = 30.0
 
 
@@ -18,11 +21,12 @@ class Restarts:
     _count: int = 0
     _calm_at: float = 0.0
 
-    def note_death(self, now: float, *, age_seconds: float) -> None:
+    def note_death(self, now: float, *, age_seconds: float, was_ready: bool) -> None:
         """A child has died. The back-off starts again when the last one lived long, or when all was calm for long."""
         if age_seconds > YOUNG_SECONDS or now > self._calm_at:
             self._count = 0
-        wait = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(self._count, 30), MAX_BACKOFF_SECONDS)
+        most = MAX_READY_BACKOFF_SECONDS if was_ready else MAX_BACKOFF_SECONDS
+        wait = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(self._count, 30), most)
         self._count += 1
         self.after = now + wait
         self._calm_at = self.after + YOUNG_SECONDS

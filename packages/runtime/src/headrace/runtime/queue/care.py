@@ -163,10 +163,17 @@ class CareVerbs(FlowVerbs):
         marker: str = await self._run("begin_rebuild", [keys.epoch, keys.rebuilding], [])
         return marker
 
-    async def finish_rebuild(self, pool: str, marker: str) -> bool:
-        """Declare the pool complete. False: something was lost since `marker` was given; begin again."""
+    async def finish_rebuild(self, pool: str, marker: str, *, by_ms: int | None = None) -> bool:
+        """Declare the pool complete, unless that is done only after `by_ms` of Redis' clock (see `time_ms`).
+
+        A server that stood still does late what was asked before, when the caller has long given it up.
+
+        Returns:
+            False: something was lost since `marker` was given, or it was too late; look at the truth again.
+        """
         keys = self._keys.pool(pool)
-        finished: int = await self._run("finish_rebuild", [keys.epoch, keys.rebuilding], [marker])
+        until = "" if by_ms is None else checked_number(by_ms, name="by_ms")
+        finished: int = await self._run("finish_rebuild", [keys.epoch, keys.rebuilding], [marker, until])
         return finished == 1
 
     async def _without_foreign(self, pool: str, ids: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from .nemesis import DidNotFire, Ground, Hit, act
 from .parts import KEYS
 
 PATIENCE_S = 60.0
-"""How long nobody may come: where workers were killed time after time, nothing is submitted until they have caught up."""
+"""How long nobody may come: while workers are killed time after time the queue is full and takes nothing."""
 PROVOKE_S = 4.0
 """How often what leads there is done again."""
 STOPPED_S = {"scheduler": 0.7, "child": 1.5, "supervisor": 2.5, "recovery:leader": 1.0}

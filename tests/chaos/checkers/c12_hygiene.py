@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.chaos.history import History, Process
+from tests.chaos.history import History, Process, SlowCommand
 
 from .attempts import is_disturbed
 from .report import Report, Violation
@@ -124,5 +124,14 @@ def _slow(history: History) -> Iterator[Violation]:
         verb = command.command.split(" ", 1)[0].upper()
         if verb == "KEYS":
             yield Violation("keys", f"somebody ran {command.command[:80]}")
-        elif verb not in SUITES_OWN and command.microseconds > limit:
+        elif verb not in SUITES_OWN and command.microseconds > limit and not _was_frozen(history, command):
             yield Violation("slow", f"{command.microseconds / 1000:.0f} ms in Redis: {command.command[:80]}")
+
+
+def _was_frozen(history: History, command: SlowCommand) -> bool:
+    """Redis' log has whole seconds; a command in whose middle Redis was frozen lasted as long as that."""
+    began, ended = command.at - command.microseconds / 1e6, command.at + 1.0
+    return any(
+        (fault.kind, fault.target) == ("pause", "redis") and fault.at <= ended and fault.over >= began
+        for fault in history.fired
+    )

@@ -190,6 +190,14 @@ def test_a_clean_run() -> None:
     assert finds(check_hygiene, clean) == set()
 
 
+def test_a_command_that_was_frozen_with_redis_was_not_slow() -> None:
+    slow = SlowCommand(5.2, 1_500_000, "EVALSHA abc 8")
+    frozen = fault("pause", "redis", at=4.6, ended=6.1)
+    assert finds(check_hygiene, hygiene(slow_commands=(slow,), fired=(frozen,))) == set()
+    earlier = fault("pause", "redis", at=1.0, ended=3.6)
+    assert finds(check_hygiene, hygiene(slow_commands=(slow,), fired=(earlier,))) == {"slow"}
+
+
 DIRT: dict[str, tuple[dict[str, object], str]] = {
     "left running": ({"processes": (replace(STOPPED, ended=None, alive_after=True),)}, "left-running"),
     "died by itself": ({"processes": (replace(SHOT, ended_by=None),)}, "died"),

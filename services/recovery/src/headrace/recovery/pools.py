@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -29,19 +30,32 @@ class Pools:
             self._at = self._clock()
         return self._names
 
-    async def each(self, visit: Callable[[str], Awaitable[Counts]]) -> Counts:
+    async def each(self, visit: Callable[[str], Awaitable[Counts]], *, at_once: int = 1) -> Counts:
         """Visit every pool and add up.
 
+        Args:
+            visit: What to do with a pool.
+            at_once: How many are visited beside each other.
+
         Raises:
-            Exception: The first failure, after every pool was visited.
+            Exception: The failure of the first pool that had one, after every pool was visited.
         """
+        room = asyncio.Semaphore(at_once)
+
+        async def enter(pool: str) -> Counts | Exception:
+            async with room:
+                try:
+                    return await visit(pool)
+                except Exception as error:  # noqa: BLE001 -- raised below; the other pools come first
+                    return error
+
         counts = Counts()
         failure: Exception | None = None
-        for pool in await self.names():
-            try:
-                counts += await visit(pool)
-            except Exception as error:  # noqa: BLE001 -- raised below; the other pools come first
-                failure = failure or error
+        for outcome in await asyncio.gather(*(enter(pool) for pool in await self.names())):
+            if isinstance(outcome, Exception):
+                failure = failure or outcome
+            else:
+                counts += outcome
         if failure is not None:
             raise failure
         return counts

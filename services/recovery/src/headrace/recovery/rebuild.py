@@ -23,6 +23,8 @@ FIRST_PAGE = 500
 """Of every pool before the rest of any: claims are allowed from then on."""
 PAGE = 5000
 CHANGED_PAGE = 1000
+POOLS_AT_ONCE = 4
+"""A pool is some fifteen calls one after the other, however few jobs it has."""
 OVERLAP = timedelta(seconds=30)
 MAX_LATE_SECONDS = 1.0
 """How long the end of a rebuild may be on its way to Redis: longer, and jobs were stored that nobody could push."""
@@ -92,10 +94,10 @@ class RebuildDuty:
             return counts
 
         try:
-            await self._pools.each(begin)
+            await self._pools.each(begin, at_once=POOLS_AT_ONCE)
         except Exception as error:  # noqa: BLE001 -- raised below; a pool that cannot begin does not keep others empty
             failure = error
-        counts = await self._pools.each(finish) if begun else Counts()
+        counts = await self._pools.each(finish, at_once=POOLS_AT_ONCE) if begun else Counts()
         if failure is not None:
             raise failure
         return counts

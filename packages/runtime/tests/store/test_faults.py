@@ -61,6 +61,20 @@ def test_an_error_of_the_driver_becomes_the_one_that_says_what_is_known(
             assert caught.value.__cause__ is None
 
 
+async def test_a_cursor_whose_session_the_driver_mixed_up_is_a_store_that_is_away(kit: Any) -> None:
+    """What happens around an election, by hand: begun in one session, continued in another."""
+    await kit.put()
+    await kit.put()
+    database = kit.database.jobs.database
+    async with await database.client.start_session() as one, await database.client.start_session() as other:
+        begun = await database.command({"find": "jobs", "batchSize": 1}, session=one)
+        more = {"getMore": begun["cursor"]["id"], "collection": "jobs"}
+        with pytest.raises(OperationFailure, match="session"):
+            await database.command(more, session=other)
+        with pytest.raises(StoreUnavailableError), reading("more"):
+            await database.command(more, session=other)
+
+
 @pytest.mark.parametrize("code", [189, 10107, 13435])
 async def test_a_primary_that_steps_down_once_is_not_noticed(kit: Any, code: int) -> None:
     data = {"errorCode": code, "errorLabels": ["RetryableWriteError"]}

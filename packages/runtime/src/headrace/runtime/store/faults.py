@@ -28,7 +28,7 @@ WRITE_SECONDS = 10.0
 # The codes a server answers while it steps down, shuts down or recovers; the write may have been applied before.
 _UNAVAILABLE_CODES = frozenset({6, 7, 50, 64, 89, 91, 100, 189, 202, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 
-# Around an election pymongo 4.20 may begin a cursor without a session and continue it within one, or the other way round,
+# Around an election pymongo 4.20 may begin a cursor without a session and continue it in one, or the other way round,
 # and the server refuses (mongodb/mongo-python-driver#2794). The read is to be done again.
 _TORN_CURSOR_CODES = frozenset({50736, 50737, 50738})
 

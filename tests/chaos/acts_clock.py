@@ -24,11 +24,11 @@ NEAR_S = 30.0
 async def clock(ground: Ground, fault: PlannedFault) -> Hit:
     """The wall clock of one service, children included, jumps; its monotonic clock goes on."""
     offset = int(fault.details["offset"])
-    part = await choose(ground, fault)
-    ground.stack.set_clock(part.name, offset)
-    while not await _until_it_shows(part, offset):
+    while True:
         part = await choose(ground, fault)
         ground.stack.set_clock(part.name, offset)
+        if await _until_it_shows(part, offset):
+            break
 
     async def back() -> None:
         ground.stack.set_clock(part.name, 0)

@@ -43,27 +43,6 @@ class Fault:
     kind: str
 
 
-def _slow(link: Link) -> None:
-    link.up.latency_s = link.down.latency_s = 0.15
-
-
-def _hold(link: Link) -> None:
-    link.up.hold()
-    link.down.hold()
-
-
-def _swallow(link: Link) -> None:
-    link.down.drops = True
-
-
-def _cut(link: Link) -> None:
-    link.down.cut_after = 100
-
-
-def _reset(link: Link) -> None:
-    link.down.hits += link.reset()
-
-
 KINDS: Mapping[str, tuple[str, Callable[[], Disturbance]] | None] = {
     "slow": ("both", lambda: Disturbance(latency_s=0.15)),
     "hold": ("both", lambda: Disturbance(holds=True)),
